@@ -1,0 +1,118 @@
+"""From a queue of token sequences to batches under a token budget and a deadline (pure).
+
+The cost of a padded batch is `rows * longest`, so rows of like length belong together. A bounded
+window of the queue is kept sorted by length; a batch is cut where its padded tokens would pass the
+budget. While nobody is overdue the shortest go first (most messages per second, lowest mean wait);
+once the oldest has waited `max_wait` seconds the next batch is cut around it, so nothing starves.
+Equal token sequences share one row: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+Tokens = tuple[int, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Row(Generic[T]):
+    """One distinct token sequence and everyone who waits for its result."""
+
+    tokens: Tokens
+    arrived: float  # seconds, the caller's monotonic clock
+    order: int
+    items: list[T] = field(default_factory=list)
+
+    @property
+    def length(self) -> int:
+        return len(self.tokens)
+
+
+def by_length(row: Row[T]) -> tuple[int, int]:
+    """Sort key: shorter first, then older first."""
+    return (len(row.tokens), row.order)
+
+
+class Batcher(Generic[T]):
+    """`add` token sequences, `take` batches of rows. Times are seconds, given by the caller."""
+
+    def __init__(self, max_batch_tokens: int, max_wait: float, window: int = 1024) -> None:
+        """`max_batch_tokens`: padded tokens a batch; `window`: rows that are sorted at a time."""
+        self.max_batch_tokens = max_batch_tokens
+        self.max_wait = max_wait
+        self.window = window
+        self.tokens = 0  # queued tokens, not padded, distinct rows
+        self._by_tokens: dict[Tokens, Row[T]] = {}
+        self._arrivals: deque[Row[T]] = deque()  # every row, oldest first; taken ones linger
+        self._sorted: list[Row[T]] = []
+        self._overflow: deque[Row[T]] = deque()  # rows behind the window, in order of arrival
+        self._count = 0
+
+    def __len__(self) -> int:
+        """Rows queued."""
+        return len(self._by_tokens)
+
+    def add(self, item: T, tokens: Tokens, now: float) -> None:
+        """Queue `item`; it joins the row of an equal sequence if one waits."""
+        row = self._by_tokens.get(tokens)
+        if row is None:
+            self._count += 1
+            row = Row(tokens, now, self._count)
+            self._by_tokens[tokens] = row
+            self._arrivals.append(row)
+            self.tokens += len(tokens)
+            if len(self._sorted) < self.window:
+                insort(self._sorted, row, key=by_length)
+            else:
+                self._overflow.append(row)
+        row.items.append(item)
+
+    def take(self, now: float) -> list[Row[T]]:
+        """Return the next batch, shortest row first; empty when nothing is queued."""
+        if not self._sorted:
+            return []
+        oldest = self._oldest()
+        if now - oldest.arrived >= self.max_wait:
+            first, last = self._around(bisect_left(self._sorted, by_length(oldest), key=by_length))
+        else:
+            first, last = 0, self._extend(0, 0)
+        batch = self._sorted[first : last + 1]
+        del self._sorted[first : last + 1]
+        for row in batch:
+            del self._by_tokens[row.tokens]
+            self.tokens -= len(row.tokens)
+        while self._overflow and len(self._sorted) < self.window:
+            insort(self._sorted, self._overflow.popleft(), key=by_length)
+        return batch
+
+    def drain(self) -> list[T]:
+        """Drop everything that waits and return its items."""
+        items = [item for row in self._by_tokens.values() for item in row.items]
+        for queue in (self._by_tokens, self._arrivals, self._sorted, self._overflow):
+            queue.clear()
+        self.tokens = 0
+        return items
+
+    def _oldest(self) -> Row[T]:
+        # The oldest row is always inside the window, since rows enter the window in order.
+        while self._by_tokens.get(self._arrivals[0].tokens) is not self._arrivals[0]:
+            self._arrivals.popleft()
+        return self._arrivals[0]
+
+    def _around(self, place: int) -> tuple[int, int]:
+        """Batch that holds the row at `place`: shorter neighbours cost no padding, then longer."""
+        rows = max(1, self.max_batch_tokens // self._sorted[place].length)
+        first = max(0, place - rows + 1)
+        return first, self._extend(first, place)
+
+    def _extend(self, first: int, last: int) -> int:
+        rows: Sequence[Row[T]] = self._sorted
+        while (
+            last + 1 < len(rows)
+            and (last + 2 - first) * rows[last + 1].length <= self.max_batch_tokens
+        ):
+            last += 1
+        return last

@@ -1,0 +1,172 @@
+"""The worker's path without Kafka: lines in, emotion events out, in input order."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from time import time
+from typing import BinaryIO, NamedTuple
+
+from schemas.chat import ChatMessage
+from schemas.deadletter import Reason
+from worker import codec
+from worker.classifier import ModelId
+from worker.codec import DecodeError, Headers
+from worker.decision import Decision
+from worker.inference import Inference, Verdict
+from worker.offsets import OffsetTracker
+from worker.outcome import Router
+from worker.settings import WorkerSettings
+
+CHUNK_BYTES = 262_144
+IN_FLIGHT_TOKENS = 65_536
+
+
+class Line(NamedTuple):
+    """One input line as a record: its place in the input is its offset."""
+
+    offset: int
+    value: bytes
+    timestamp: int
+    topic: str = "lines"
+    partition: int = 0
+    key: bytes | None = None
+    headers: Headers = ()
+
+
+@dataclass(slots=True)
+class Job:
+    """A line that waits for its decision."""
+
+    line: Line
+    chat: ChatMessage
+    truncated: bool
+    tokens: int
+    run: "Run"
+
+    def wanted(self) -> bool:
+        """Always: nobody takes a line back."""
+        return True
+
+    def resolve(self, verdict: Verdict, model: ModelId) -> None:
+        """Hand the event's line, or the complaint, to the run."""
+        self.run.in_flight -= self.tokens
+        if isinstance(verdict, Decision):
+            self.run.finish(self.line, self._event(verdict, model))
+        else:
+            self.run.finish(self.line, f"unclassifiable: {verdict}")
+
+    def _event(self, decision: Decision, model: ModelId) -> bytes:
+        return self.run.router.event(self.line, self.chat, decision, model, self.truncated)
+
+
+class Run:
+    """One pass over a file."""
+
+    def __init__(
+        self,
+        inference: Inference,
+        settings: WorkerSettings,
+        write: Callable[[bytes], object],
+        complain: Callable[[str], object],
+    ) -> None:
+        """`write` takes one event's bytes, `complain` one line about a bad input line."""
+        self.router = Router(settings)
+        self.in_flight = 0  # tokens
+        self.bad = 0
+        self._inference = inference
+        self._max_bytes = settings.max_message_bytes
+        self._write = write
+        self._complain = complain
+        self._tracker: OffsetTracker[bytes | str] = OffsetTracker(0)
+        self._released = asyncio.Event()
+
+    async def classify(self, file: BinaryIO) -> int:
+        """Classify every line of `file`; how many were bad (each complained of, none lost)."""
+        serving = asyncio.create_task(self._inference.run())
+        try:
+            feeding = asyncio.create_task(self._feed(file))
+            await asyncio.wait({serving, feeding}, return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                feeding.cancel()
+                serving.result()
+            await feeding
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            self._inference.close()
+        return self.bad
+
+    async def _feed(self, file: BinaryIO) -> None:
+        offset, rest, more = 0, b"", True
+        while more:
+            # read1: what is there now, so that a pipe that trickles is answered at once
+            chunk = await asyncio.to_thread(file.read1, CHUNK_BYTES)  # type: ignore[attr-defined]
+            more = bool(chunk)
+            *lines, rest = (rest + chunk).split(b"\n")
+            if not more and rest:
+                lines, rest = [rest], b""
+            now_ms = int(time() * 1000)
+            records = [
+                Line(offset + place, line.removesuffix(b"\r"), now_ms)
+                for place, line in enumerate(lines)
+            ]
+            offset += len(records)
+            await self._submit(records)
+        while not self._tracker.empty:
+            await self._wait_for_release()
+
+    async def _submit(self, records: Sequence[Line]) -> None:
+        messages: list[tuple[Line, ChatMessage]] = []
+        for record in records:
+            self._tracker.take_in(record.offset)
+            try:
+                messages.append((record, read(record, self._max_bytes)))
+            except DecodeError as error:
+                self.finish(record, f"{error.reason}: {error}")
+        for first in range(0, len(messages), 1000):
+            part = messages[first : first + 1000]
+            while self.in_flight > IN_FLIGHT_TOKENS:
+                await self._wait_for_release()
+            encoded = await self._inference.tokenize([chat.text for _, chat in part])
+            jobs = [
+                Job(record, chat, each.truncated, len(each.tokens), self)
+                for (record, chat), each in zip(part, encoded, strict=True)
+            ]
+            self.in_flight += sum(job.tokens for job in jobs)
+            self._inference.submit(
+                [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
+            )
+
+    async def _wait_for_release(self) -> None:
+        self._released.clear()
+        await self._released.wait()
+
+    def finish(self, line: Line, result: bytes | str) -> None:
+        """Take a line's result, and write out all that is now in order."""
+        self._tracker.complete(line.offset, result)
+        if not self._tracker.ready:
+            return
+        first = self._tracker.first
+        results, _ = self._tracker.release(1_000_000)
+        for place, each in enumerate(results):
+            if isinstance(each, bytes):
+                self._write(each)
+            else:
+                self.bad += 1
+                self._complain(f"line {first + place + 1}: {each}")
+        self._released.set()
+
+
+def read(line: Line, max_bytes: int) -> ChatMessage:
+    """A ChatMessage as JSON, or else the line itself as the text. Raises DecodeError."""
+    text = line.value.strip()
+    if text.startswith(b"{") and text.endswith(b"}"):
+        return codec.decode(text, max_bytes)
+    # Plain text takes the same way as JSON does, so the same limits and complaints hold.
+    try:
+        body = line.value.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise DecodeError(Reason.UNDECODABLE, f"UnicodeDecodeError: {error.reason}") from None
+    message = {"message_id": str(line.offset + 1), "text": body}
+    return codec.decode(json.dumps(message, ensure_ascii=False).encode(), max_bytes)

@@ -1,0 +1,146 @@
+"""The input: poll, pause and resume, seek and commit, and the group's assignments."""
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+
+from worker.codec import Record
+from worker.kafka import KafkaProblemError
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+Fetched = Mapping[TopicPartition, Sequence[Record]]
+
+
+class Assignments(Protocol):
+    """Told of what the group gives and takes."""
+
+    async def revoked(self, partitions: Collection[TopicPartition]) -> None:
+        """Finish and let go; the group waits for this."""
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take over. Must not block: heartbeats rest meanwhile."""
+
+
+class Source(Protocol):
+    """What the pipeline needs of the input."""
+
+    async def start(self, assignments: Assignments) -> None: ...
+    async def poll(self, max_records: int, timeout_ms: int) -> Fetched: ...
+    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
+    def resume(self, partitions: Collection[TopicPartition]) -> None: ...
+    async def rewind(self, partition: TopicPartition) -> int: ...
+    async def position(self, partition: TopicPartition) -> int | None: ...
+    async def ends(
+        self, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, int]: ...
+    async def commit(self, partition: TopicPartition, next_offset: int) -> None: ...
+    async def stop(self) -> None: ...
+
+
+class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """An aiokafka consumer, read_committed, that never commits or resets by itself."""
+
+    def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
+        self._topic = settings.input_topic
+        self._consumer = AIOKafkaConsumer(
+            **connection,
+            group_id=settings.group_id,
+            enable_auto_commit=False,
+            # "none": a jump in the log is decided here, in the open, never silently.
+            auto_offset_reset="none",
+            isolation_level="read_committed",
+            session_timeout_ms=settings.session_timeout_ms,
+            heartbeat_interval_ms=settings.session_timeout_ms // 4,
+            rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
+            max_poll_interval_ms=settings.max_poll_interval_ms,
+            max_partition_fetch_bytes=max(1_048_576, settings.max_message_bytes),
+            metadata_max_age_ms=30_000,  # a topic that gains partitions is noticed this fast
+        )
+
+    async def start(self, assignments: Assignments) -> None:
+        """Connect and join the group. Raises KafkaConnectionError when nobody answers."""
+        self._assignments = assignments
+        self._consumer.subscribe([self._topic], listener=self)
+        await self._consumer.start()
+
+    async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        await self._assignments.revoked(revoked)
+
+    async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        # aiokafka has begun to fetch; nothing is handed out until the partition is taken over.
+        self._consumer.pause(*assigned)
+        self._assignments.assigned(assigned)
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Fetched:
+        """Records by partition, in order. Raises KafkaError and KafkaProblemError."""
+        try:
+            fetched: Fetched = await self._consumer.getmany(
+                timeout_ms=timeout_ms, max_records=max_records
+            )
+        except NoOffsetForPartitionError:
+            return {}  # not taken over yet: `rewind` decides where it begins
+        except OffsetOutOfRangeError as error:
+            await self._step_into_range(error.args[0])
+            return {}
+        return fetched
+
+    async def _step_into_range(self, positions: Mapping[TopicPartition, int]) -> None:
+        beginnings = await self._consumer.beginning_offsets(list(positions))
+        for partition, position in positions.items():
+            beginning = beginnings[partition]
+            if position > beginning:
+                message = (
+                    f"{partition.topic}-{partition.partition}: offset {position} is past the end "
+                    "of the log, which was cut or made anew; reset the group's offsets by hand"
+                )
+                raise KafkaProblemError(message)
+            log.warning(
+                "records expired before they were read; going on at the log's beginning",
+                topic=partition.topic,
+                partition=partition.partition,
+                expected=position,
+                beginning=beginning,
+            )
+            self._consumer.seek(partition, beginning)
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self._consumer.pause(*(self._consumer.assignment() & set(partitions)))
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self._consumer.resume(*(self._consumer.assignment() & set(partitions)))
+
+    async def rewind(self, partition: TopicPartition) -> int:
+        """Seek to the committed offset, or to the log's beginning, and return it."""
+        committed = await self._consumer.committed(partition)
+        if committed is None:
+            committed = (await self._consumer.beginning_offsets([partition]))[partition]
+        self._consumer.seek(partition, committed)
+        return int(committed)
+
+    async def position(self, partition: TopicPartition) -> int | None:
+        """Where the next poll goes on, past markers and holes; None if that is not known now."""
+        try:
+            async with asyncio.timeout(1.0):
+                return int(await self._consumer.position(partition))
+        except (TimeoutError, KafkaError):
+            return None
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Where the readable log ends; of the topic's first partition if none is given."""
+        asked = list(partitions) or [TopicPartition(self._topic, 0)]
+        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(asked)
+        return ends
+
+    async def commit(self, partition: TopicPartition, next_offset: int) -> None:
+        """Commit as a member of the group; a former member gets CommitFailedError."""
+        await self._consumer.commit({partition: next_offset})
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        await self._consumer.stop()

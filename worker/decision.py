@@ -1,0 +1,81 @@
+"""From probabilities to an emotion, its margin, and whether a message goes to review (pure)."""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.emotion import EMOTIONS
+
+DIGITS = 6  # what is published; far finer than any model is calibrated
+
+
+class Decision(NamedTuple):
+    """What was decided of one message; `scores` follow `EMOTIONS` and sum to 1."""
+
+    emotion: str
+    confidence: float
+    margin: float
+    low_margin: bool
+    scores: tuple[float, ...]
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Row-wise softmax, (rows, labels) → (rows, labels), in double precision."""
+    shifted = logits.astype(np.float64)
+    shifted -= shifted.max(axis=1, keepdims=True)
+    np.exp(shifted, out=shifted)
+    shifted /= shifted.sum(axis=1, keepdims=True)
+    return shifted
+
+
+def decide(probabilities: NDArray[np.float64], margin_threshold: float) -> list[Decision]:
+    """Decide each row of `probabilities`, (rows, 6) in the order of `EMOTIONS`.
+
+    The scores are rounded to `DIGITS` and the top one takes up the rounding, so that they sum to 1
+    as published; confidence and margin are taken from the published scores.
+    """
+    scores = np.round(probabilities, DIGITS)
+    rows = np.arange(len(scores))
+    top = probabilities.argmax(axis=1)
+    scores[rows, top] = np.round(scores[rows, top] + (1.0 - scores.sum(axis=1)), DIGITS)
+    confidence = scores[rows, top]
+    others = scores.copy()
+    others[rows, top] = -1.0
+    margin = np.round(confidence - others.max(axis=1), DIGITS)
+    low = margin < margin_threshold
+    return [
+        Decision(*fields)
+        for fields in zip(
+            [EMOTIONS[label] for label in top.tolist()],
+            confidence.tolist(),
+            margin.tolist(),
+            low.tolist(),
+            map(tuple, scores.tolist()),
+            strict=True,
+        )
+    ]
+
+
+def sampled(event_id: str, rate: float) -> bool:
+    """Whether the uniform random review sample of `rate` (0..1) takes this message.
+
+    A hash of the id decides, so a replay, another worker and a later audit choose the same ones.
+    """
+    if rate <= 0.0:
+        return False
+    digest = blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < rate * 2.0**64
+
+
+def reorder(labels: Sequence[str]) -> list[int]:
+    """Columns of a model with `labels` (logit order) in the order of `EMOTIONS`.
+
+    Raises ValueError when they are not exactly the six.
+    """
+    if len(labels) != len(EMOTIONS) or set(labels) != set(EMOTIONS):
+        message = f"the labels are {', '.join(labels)}; expected {', '.join(EMOTIONS)}"
+        raise ValueError(message)
+    return [labels.index(emotion) for emotion in EMOTIONS]

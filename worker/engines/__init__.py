@@ -1,0 +1,57 @@
+"""The seam behind which a model runs: token ids in, logits out. Engines import their library lazily."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Tokens = tuple[int, ...]
+
+
+class InferenceError(Exception):
+    """This batch failed; a smaller one may succeed. What fails alone goes to the dead letters."""
+
+
+class DeviceLostError(Exception):
+    """The device is gone: nothing more can be served. The process stops, uncommitted."""
+
+
+class EngineError(Exception):
+    """The engine cannot be had here (device, precision, library). The message says what to do."""
+
+
+class Engine(Protocol):
+    """Runs one model on one device. `prepare` may run in another thread than `run`."""
+
+    @property
+    def name(self) -> str:
+        """Library and device, such as `torch-cpu`."""
+
+    @property
+    def precision(self) -> str:
+        """One of fp32, bf16, fp16, int8."""
+
+    def prepare(self, rows: Sequence[Tokens]) -> Any:  # noqa: ANN401  (each engine's own)
+        """Pad `rows` into what `run` takes, in pinned memory where that helps."""
+
+    def run(self, prepared: Any) -> NDArray[np.float32]:  # noqa: ANN401
+        """Logits, (rows, labels). Raises InferenceError or DeviceLostError."""
+
+
+def padded(rows: Sequence[Tokens], pad_id: int, multiple: int = 1) -> NDArray[np.int64]:
+    """`rows` as one matrix, filled with `pad_id` to the longest, rounded up to `multiple`."""
+    width = max(map(len, rows))
+    width = -(-width // multiple) * multiple
+    matrix = np.full((len(rows), width), pad_id, dtype=np.int64)
+    for place, row in enumerate(rows):
+        matrix[place, : len(row)] = row
+    return matrix
+
+
+def load(folder: Path, pad_id: int, device: str, precision: str, threads: int) -> Engine:
+    """Load the model in `folder`. Raises EngineError with one clear line."""
+    from worker.engines.torch import TorchEngine  # noqa: PLC0415  (lazy: takes seconds)
+
+    return TorchEngine.load(folder, pad_id, device, precision, threads)

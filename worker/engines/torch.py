@@ -1,0 +1,119 @@
+"""PyTorch: fp32 on CPU; bf16 or fp16 on CUDA, with SDPA, pinned memory and warmed buckets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import AutoModelForSequenceClassification, logging
+
+from worker.engines import DeviceLostError, EngineError, InferenceError, Tokens, padded
+
+logging.set_verbosity_error()
+logging.disable_progress_bar()
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+CUDA_MULTIPLE = 8  # tensor cores want lengths in eights
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A padded batch, still on the host."""
+
+    input_ids: torch.Tensor  # (rows, width) int64
+    attention_mask: torch.Tensor | None  # None where no row is padded
+
+
+def choose(device: str, precision: str) -> tuple[str, str]:
+    """Resolve `auto`. Raises EngineError for what this machine has not."""
+    cuda = torch.cuda.is_available()
+    if device == "auto":
+        device = "cuda" if cuda else "cpu"
+    if device == "cuda" and not cuda:
+        message = "WORKER_DEVICE=cuda, but torch sees no CUDA device; use auto or cpu"
+        raise EngineError(message)
+    if precision == "auto":
+        if device == "cpu":
+            precision = "fp32"
+        else:
+            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+    if precision == "int8":
+        message = "WORKER_PRECISION=int8 is not served yet; use auto"
+        raise EngineError(message)
+    if device == "cpu" and precision == "fp16":
+        message = "WORKER_PRECISION=fp16 needs CUDA; use fp32, bf16 or auto on CPU"
+        raise EngineError(message)
+    return device, precision
+
+
+@dataclass(frozen=True, slots=True)
+class TorchEngine:
+    """A transformers sequence classifier in eval mode."""
+
+    model: torch.nn.Module
+    device: str
+    precision: str
+    pad_id: int
+
+    @classmethod
+    def load(
+        cls, folder: Path, pad_id: int, device: str, precision: str, threads: int
+    ) -> "TorchEngine":
+        """Load `folder` (config.json and safetensors). Raises EngineError."""
+        device, precision = choose(device, precision)
+        torch.set_num_threads(threads)
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=DTYPES[precision],
+                use_safetensors=True,
+                trust_remote_code=False,
+                local_files_only=True,
+                attn_implementation="sdpa",
+            )
+            model = model.eval().to(device)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            message = f"the model in {folder} does not fit into the memory of {device}"
+            raise EngineError(message) from error
+        except (OSError, ValueError, RuntimeError) as error:
+            first = str(error).strip().splitlines()[0]
+            message = f"the weights in {folder} cannot be loaded: {first}"
+            raise EngineError(message) from error
+        return cls(model, device, precision, pad_id)
+
+    @property
+    def name(self) -> str:
+        return f"torch-{self.device}"
+
+    def prepare(self, rows: Sequence[Tokens]) -> Prepared:
+        multiple = CUDA_MULTIPLE if self.device == "cuda" else 1
+        input_ids = torch.from_numpy(padded(rows, self.pad_id, multiple))
+        width = input_ids.shape[1]
+        mask: torch.Tensor | None = None
+        if any(len(row) != width for row in rows):
+            lengths = torch.tensor([len(row) for row in rows])
+            mask = (torch.arange(width)[None, :] < lengths[:, None]).long()
+        if self.device == "cuda":
+            input_ids = input_ids.pin_memory()
+            mask = mask.pin_memory() if mask is not None else None
+        return Prepared(input_ids, mask)
+
+    def run(self, prepared: Prepared) -> NDArray[np.float32]:
+        try:
+            with torch.inference_mode():
+                input_ids = prepared.input_ids.to(self.device, non_blocking=True)
+                mask = prepared.attention_mask
+                if mask is not None:
+                    mask = mask.to(self.device, non_blocking=True)
+                logits = self.model(input_ids=input_ids, attention_mask=mask).logits
+                numbers: NDArray[np.float32] = logits.float().cpu().numpy()
+                return numbers
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise InferenceError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
+        except torch.AcceleratorError as error:
+            raise DeviceLostError(str(error).splitlines()[0]) from error
+        except (RuntimeError, IndexError, ValueError) as error:
+            raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error

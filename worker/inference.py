@@ -1,0 +1,189 @@
+"""Token ids in, decisions out: batches on the device, one prepared ahead, the culprit isolated."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Final, Protocol
+
+from worker.batcher import Batcher, Row
+from worker.classifier import Classifier, ModelId, Tokenized
+from worker.decision import Decision, decide
+from worker.engines import InferenceError, Tokens
+from worker.metrics import Metrics
+
+AHEAD: Final = 2  # batches handed to the device: one runs, one is ready
+HOPELESS: Final = 100  # rows in a row that fail alone: it is not the input, it is the engine
+
+Verdict = Decision | InferenceError
+
+
+class Job(Protocol):
+    """Something that waits for a decision."""
+
+    def wanted(self) -> bool:
+        """Whether anybody still wants it."""
+
+    def resolve(self, verdict: Verdict, model: ModelId) -> None:
+        """Called once, on the event loop."""
+
+
+class HopelessError(Exception):
+    """Every input fails alone: the model or the device is broken, not the messages."""
+
+
+class Inference:
+    """Owns the classifier that serves; `swap` changes it between two batches."""
+
+    def __init__(  # noqa: PLR0913  (one argument a setting)
+        self,
+        classifier: Classifier,
+        metrics: Metrics,
+        *,
+        max_batch_tokens: int,
+        max_wait: float,
+        margin_threshold: float,
+        cache_entries: int,
+        clock: Callable[[], float],
+    ) -> None:
+        """`max_wait` in seconds; `cache_entries` 0 turns the cache of decisions off."""
+        self.classifier = classifier
+        self._metrics = metrics
+        self._margin_threshold = margin_threshold
+        self._cache_entries = cache_entries
+        self._cache: OrderedDict[Tokens, Decision] = OrderedDict()
+        self._clock = clock
+        self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait)
+        self._queued = asyncio.Event()
+        self._slots = asyncio.Semaphore(AHEAD)
+        self._failed_alone = 0
+        self._tokenizing = ThreadPoolExecutor(1, "tokenize")
+        self._preparing = ThreadPoolExecutor(1, "prepare")
+        self._device = ThreadPoolExecutor(1, "infer")
+        self._in_flight = 0
+        self.busy_since: float | None = None  # since when the device owes us a batch
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens that wait for a batch."""
+        return self._batcher.tokens
+
+    async def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
+        """Encode off the event loop."""
+        loop = asyncio.get_running_loop()
+        with self._metrics.stage_seconds.labels("tokenize").time():
+            return await loop.run_in_executor(self._tokenizing, self.classifier.tokenize, texts)
+
+    def submit(self, jobs: Sequence[tuple[Job, Tokens]]) -> None:
+        """Queue jobs; those whose token sequence was decided lately are resolved at once."""
+        now = self._clock()
+        cache, hits = self._cache, 0
+        model = self.classifier.model
+        for job, tokens in jobs:
+            known = cache.get(tokens)
+            if known is None:
+                self._batcher.add(job, tokens, now)
+            else:
+                cache.move_to_end(tokens)
+                hits += 1
+                job.resolve(known, model)
+        self._metrics.cache_lookups.inc(len(jobs))
+        self._metrics.cache_hits.inc(hits)
+        if len(self._batcher):
+            self._queued.set()
+
+    def swap(self, classifier: Classifier) -> None:
+        """Serve with `classifier` from the next batch on."""
+        self.classifier = classifier
+        self._cache.clear()
+
+    async def run(self) -> None:
+        """Keep the device busy. Raises DeviceLostError, HopelessError."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as batches:
+            while True:
+                await self._slots.acquire()
+                rows = await self._next_batch()
+                classifier = self.classifier
+                tokens = [row.tokens for row in rows]
+                prepared = await loop.run_in_executor(self._preparing, classifier.prepare, tokens)
+                done = loop.run_in_executor(self._device, self._infer, classifier, tokens, prepared)
+                self._in_flight += 1
+                self.busy_since = self.busy_since or self._clock()
+                batches.create_task(self._finish(rows, classifier, done))
+
+    async def _next_batch(self) -> list[Row[Job]]:
+        while True:
+            rows = self._batcher.take(self._clock())
+            for row in rows:
+                row.items = [job for job in row.items if job.wanted()]
+            rows = [row for row in rows if row.items]
+            if rows:
+                return rows
+            if not len(self._batcher):
+                self._queued.clear()
+                await self._queued.wait()
+
+    def _infer(
+        self, classifier: Classifier, tokens: list[Tokens], prepared: object
+    ) -> list[Verdict]:
+        """One batch, on the device's thread."""
+        started = perf_counter()
+        try:
+            verdicts: list[Verdict] = list(decide(classifier.run(prepared), self._margin_threshold))
+        except InferenceError as error:
+            verdicts = self._halve(classifier, tokens, error)
+        longest = max(map(len, tokens))
+        padded = longest * len(tokens)
+        self._metrics.stage_seconds.labels("infer").observe(perf_counter() - started)
+        self._metrics.batch_rows.observe(len(tokens))
+        self._metrics.batch_tokens.observe(padded)
+        self._metrics.padding_ratio.observe(1.0 - sum(map(len, tokens)) / padded)
+        return verdicts
+
+    def _halve(
+        self, classifier: Classifier, tokens: list[Tokens], error: InferenceError
+    ) -> list[Verdict]:
+        """A failing batch is cut in two until the culprit is alone; the rest is served."""
+        if len(tokens) == 1:
+            return [error]
+        middle = len(tokens) // 2
+        verdicts: list[Verdict] = []
+        for half in (tokens[:middle], tokens[middle:]):
+            try:
+                probabilities = classifier.run(classifier.prepare(half))
+                verdicts += decide(probabilities, self._margin_threshold)
+            except InferenceError as smaller:
+                verdicts += self._halve(classifier, half, smaller)
+        return verdicts
+
+    async def _finish(
+        self,
+        rows: list[Row[Job]],
+        classifier: Classifier,
+        done: "asyncio.Future[list[Verdict]]",
+    ) -> None:
+        verdicts = await done
+        self._slots.release()
+        self._in_flight -= 1
+        self.busy_since = self._clock() if self._in_flight else None
+        for row, verdict in zip(rows, verdicts, strict=True):
+            if isinstance(verdict, InferenceError):
+                self._failed_alone += 1
+                if self._failed_alone >= HOPELESS:
+                    message = f"{HOPELESS} inputs in a row failed alone, the last with: {verdict}"
+                    raise HopelessError(message) from verdict
+            else:
+                self._failed_alone = 0
+                if self._cache_entries and classifier is self.classifier:
+                    self._cache[row.tokens] = verdict
+            for job in row.items:
+                job.resolve(verdict, classifier.model)
+        while len(self._cache) > self._cache_entries:
+            self._cache.popitem(last=False)
+
+    def close(self) -> None:
+        """Let the threads end."""
+        for pool in (self._tokenizing, self._preparing, self._device):
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,88 @@
+"""How to reach the cluster, and what its errors mean in one clear line."""
+
+import ssl
+from typing import Any, Final
+
+from aiokafka import errors
+
+from worker.settings import KafkaSettings, SettingsError
+
+# What no retry mends: rights, names and sizes. The process stops, nothing committed past.
+FATAL: Final = (
+    errors.TopicAuthorizationFailedError,
+    errors.GroupAuthorizationFailedError,
+    errors.TransactionalIdAuthorizationFailed,
+    errors.ClusterAuthorizationFailedError,
+    errors.SaslAuthenticationFailed,
+    errors.AuthenticationFailedError,
+    errors.UnsupportedSaslMechanismError,
+    errors.UnsupportedVersionError,
+    errors.IncompatibleBrokerVersion,
+    errors.InvalidTopicError,
+    errors.MessageSizeTooLargeError,
+    errors.RecordListTooLargeError,
+    errors.InvalidTransactionTimeout,
+)
+
+
+class KafkaProblemError(Exception):
+    """Kafka, or what we may do there, is not as it must be: one clear line, exit 1."""
+
+
+def connection(settings: KafkaSettings) -> dict[str, Any]:
+    """Keyword arguments for any aiokafka client. Raises SettingsError for a bad certificate."""
+    password = settings.sasl_password
+    return {
+        "bootstrap_servers": settings.bootstrap_servers,
+        "security_protocol": settings.security_protocol,
+        "sasl_mechanism": settings.sasl_mechanism,
+        "sasl_plain_username": settings.sasl_username,
+        "sasl_plain_password": password.get_secret_value() if password else None,
+        "ssl_context": _ssl_context(settings) if "SSL" in protocols(settings) else None,
+    }
+
+
+def protocols(settings: KafkaSettings) -> list[str]:
+    """`SASL_SSL` → SASL and SSL."""
+    return settings.security_protocol.split("_")
+
+
+def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_cafile)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError(
+            [f"KAFKA_SSL_CAFILE: {settings.ssl_cafile} is no PEM file of certificates ({error})"]
+        ) from error
+    if settings.ssl_certfile:
+        try:
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+        except (OSError, ssl.SSLError) as error:
+            raise SettingsError(
+                [f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: cannot be used together ({error})"]
+            ) from error
+    return context
+
+
+def line(error: BaseException) -> str:
+    """The error in one line, with what to do where that is known."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, errors.TopicAuthorizationFailedError):
+        return (
+            f"no right to use the topic ({text}): grant Read on the input and Write on the outputs"
+        )
+    if isinstance(error, errors.GroupAuthorizationFailedError):
+        return f"no right to use the consumer group ({text}): grant Read on WORKER_GROUP_ID"
+    if isinstance(error, errors.TransactionalIdAuthorizationFailed):
+        return (
+            f"no right to use the transactional id ({text}): grant Write on transactional ids that "
+            "begin with WORKER_GROUP_ID"
+        )
+    if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
+        return (
+            f"an output is larger than its topic takes ({text}): raise max.message.bytes of the "
+            "dead letter and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
+        )
+    if isinstance(error, errors.KafkaError):
+        return f"Kafka: {type(error).__name__}: {text}"
+    return text  # ours: written to be read

@@ -1,0 +1,310 @@
+"""The story: poll → decode → batch → infer → decide → publish → commit.
+
+Records are polled and decoded here, tokenised and inferred in mixed batches (`inference`), decided
+into outputs here, and published in input order by the lane of their partition (`lane`), in one
+transaction with the commit of their offsets (`publisher`).
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from time import monotonic, perf_counter, time
+from typing import Final
+
+import structlog
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.chat import ChatMessage
+from schemas.deadletter import Reason
+from worker import codec, kafka
+from worker.classifier import ModelId, Tokenized
+from worker.codec import DecodeError, Record
+from worker.consumer import Fetched, Source
+from worker.engines import InferenceError
+from worker.inference import Inference, Verdict
+from worker.lane import Lane, Limits, Outcome
+from worker.metrics import Metrics
+from worker.outcome import Router
+from worker.publisher import Publisher
+from worker.settings import WorkerSettings
+
+log = structlog.get_logger(__name__)
+
+POLL_RECORDS: Final = 1000  # at most, at a time: what is tokenised in one go
+POLL_MS: Final = 200
+REVOKE_SECONDS: Final = 3.0  # what is not done by then is left to the next owner
+HOUSEKEEPING_SECONDS: Final = 1.0
+LEAVE_SECONDS: Final = 4.0
+BACKOFF_SECONDS: Final = 0.1  # after an error in polling, doubling up to
+LONGEST_BACKOFF: Final = 5.0
+PATIENCE_SECONDS: Final = 1.0  # with a full queue, before partitions pause
+
+
+@dataclass(slots=True)
+class Message:
+    """One message on its way through; `epoch` is its lane's at the time it was taken in."""
+
+    lane: Lane
+    epoch: int
+    record: Record
+    chat: ChatMessage
+    router: Router
+    tokens: int = 0
+    truncated: bool = False
+
+    def wanted(self) -> bool:
+        """Whether its lane still waits for it."""
+        return self.epoch == self.lane.epoch
+
+    def resolve(self, verdict: Verdict, model: ModelId) -> None:
+        """Decide where it goes, and hand that to its lane."""
+        if not self.wanted():
+            return
+        if isinstance(verdict, InferenceError):
+            outcome = self.router.refuse(
+                self.record, Reason.UNCLASSIFIABLE, str(verdict), self.tokens
+            )
+        else:
+            outcome = self.router.route(
+                self.record, self.chat, verdict, model, self.truncated, self.tokens
+            )
+        self.lane.complete(self.epoch, self.record.offset, outcome)
+
+
+class Pipeline:
+    """Runs the story until `stop`; owns the lanes."""
+
+    def __init__(  # noqa: PLR0913  (its parts, from the composition root)
+        self,
+        source: Source,
+        publisher: Publisher,
+        inference: Inference,
+        settings: WorkerSettings,
+        metrics: Metrics,
+        wall_clock: Callable[[], float] = time,
+    ) -> None:
+        self.inference = inference
+        self.joined = False  # an assignment came, even an empty one
+        self.reachable_at = monotonic()  # when Kafka last answered
+        self._source = source
+        self._publisher = publisher
+        self._settings = settings
+        self._metrics = metrics
+        self._wall_clock = wall_clock
+        self._router = Router(settings)
+        self._limits = Limits(
+            settings.commit_interval_ms / 1000,
+            settings.commit_records,
+            fenced_backoff=settings.session_timeout_ms * 0.3 / 1000,
+        )
+        self._lanes: dict[TopicPartition, Lane] = {}
+        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._stopping = asyncio.Event()
+        self._room = asyncio.Event()
+        self._group: asyncio.TaskGroup
+
+    def stop(self) -> None:
+        """Stop polling, finish what is in flight, commit, leave the group; `run` then returns."""
+        self._stopping.set()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the group was joined and every partition it gave is taken over."""
+        return self.joined and all(lane.live for lane in self._lanes.values())
+
+    @property
+    def queued_tokens(self) -> int:
+        """Tokens admitted and not yet committed."""
+        return sum(lane.tokens for lane in self._lanes.values())
+
+    async def run(self) -> None:
+        """Run until stopped. Raises (in a group) what no retry mends, with nothing committed past."""
+        try:
+            async with asyncio.TaskGroup() as self._group:
+                await self._source.start(self)
+                workers = [
+                    self._group.create_task(self._poll()),
+                    self._group.create_task(self._keep_house()),
+                    self._group.create_task(self.inference.run()),
+                ]
+                await self._stopping.wait()
+                workers[0].cancel()
+                log.info("stopping: finishing what is in flight", tokens=self.queued_tokens)
+                await self.revoked(list(self._lanes), self._settings.drain_seconds / 2)
+                for task in workers:
+                    task.cancel()
+        finally:
+            for task in self._tasks.values():
+                task.cancel()
+            self.inference.close()
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Close what is open to Kafka; a cluster that is gone must not keep us."""
+        for closing in (self._publisher.stop(), self._source.stop()):
+            try:
+                async with asyncio.timeout(LEAVE_SECONDS):
+                    await closing
+            except (TimeoutError, KafkaError) as error:
+                log.warning("Kafka could not be left properly", error=type(error).__name__)
+
+    # The group gives and takes partitions
+
+    def assigned(self, partitions: Collection[TopicPartition]) -> None:
+        """Take partitions over, each by itself: heartbeats rest until this returns."""
+        self.joined = True
+        if self._stopping.is_set():
+            return
+        for partition in partitions:
+            lane = self._lanes[partition] = Lane(
+                partition,
+                self._source,
+                self._publisher,
+                self._limits,
+                self._metrics,
+                self._wall_clock,
+                self._room.set,
+            )
+            self._tasks[partition] = self._group.create_task(lane.run())
+
+    async def revoked(
+        self, partitions: Collection[TopicPartition], seconds: float = REVOKE_SECONDS
+    ) -> None:
+        """Let partitions go: drain them for at most `seconds`, then drop what is left."""
+        tasks = [self._tasks[partition] for partition in partitions if partition in self._tasks]
+        for partition in partitions:
+            if partition in self._lanes:
+                self._lanes[partition].drain()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=seconds)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+            if late:
+                log.info("work in flight is left to the next owner", partitions=len(late))
+        await asyncio.gather(*(self._publisher.close(partition) for partition in partitions))
+        for partition in partitions:
+            lane = self._lanes.pop(partition, None)
+            self._tasks.pop(partition, None)
+            if lane is not None:
+                lane.epoch += 1  # late results are dropped
+                self._metrics.forget(partition.topic, partition.partition)
+
+    # poll → decode → batch
+
+    async def _poll(self) -> None:
+        backoff = BACKOFF_SECONDS
+        while True:
+            await self._wait_for_room()
+            try:
+                await self._poll_once()
+                backoff = BACKOFF_SECONDS
+            except KafkaError as error:
+                if isinstance(error, kafka.FATAL) or not error.retriable:
+                    raise
+                log.warning("polling failed; trying again", error=kafka.line(error))
+                await asyncio.sleep(backoff)
+                backoff = min(2 * backoff, LONGEST_BACKOFF)
+
+    async def _poll_once(self) -> None:
+        # Nothing may be awaited between poll and decode: what poll hands out counts as read.
+        messages = self._decode(await self._source.poll(POLL_RECORDS, POLL_MS))
+        if messages:
+            await self._queue(messages)
+
+    async def _wait_for_room(self) -> None:
+        """Backpressure by tokens: wait, and if it lasts pause the partitions and keep polling.
+
+        A short wait leaves what aiokafka has fetched in place; a pause throws it away, but keeps
+        the member in the group however long it lasts.
+        """
+        limit = self._settings.max_queue_tokens
+        self._metrics.queue_tokens.set(self.queued_tokens)
+        if self.queued_tokens < limit:
+            return
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                await self._room_below(limit // 2)
+                return
+        except TimeoutError:
+            paused = list(self._lanes)
+        self._source.pause(paused)
+        while self.queued_tokens >= limit // 2:
+            await self._poll_once()
+        self._source.resume([partition for partition in paused if self._is_live(partition)])
+
+    async def _room_below(self, tokens: int) -> None:
+        while self.queued_tokens >= tokens:
+            self._room.clear()
+            await self._room.wait()
+
+    def _is_live(self, partition: TopicPartition) -> bool:
+        lane = self._lanes.get(partition)
+        return lane is not None and lane.live
+
+    def _decode(self, fetched: Fetched) -> list[Message]:
+        """Records to messages; what cannot be one is answered at once."""
+        started = perf_counter()
+        messages: list[Message] = []
+        router = self._router
+        limit = self._settings.max_message_bytes
+        for partition, records in fetched.items():
+            lane = self._lanes.get(partition)
+            if lane is None:
+                continue  # let go meanwhile
+            epoch = lane.epoch
+            for record in records:
+                if not lane.take_in(record.offset):
+                    continue
+                value = record.value
+                if value is None:
+                    outcome = Outcome("tombstone", (), record.timestamp)
+                    lane.complete(epoch, record.offset, outcome)
+                    continue
+                try:
+                    chat = codec.decode(value, limit)
+                except DecodeError as error:
+                    cost = 1 + len(value) // 16  # so that large poison counts against the queue
+                    lane.tokens += cost
+                    outcome = router.refuse(record, error.reason, str(error), cost)
+                    lane.complete(epoch, record.offset, outcome)
+                    continue
+                messages.append(Message(lane, epoch, record, chat, router))
+        if fetched:
+            self._metrics.stage_seconds.labels("decode").observe(perf_counter() - started)
+        return messages
+
+    async def _queue(self, messages: Sequence[Message]) -> None:
+        tokenized = await self.inference.tokenize([message.chat.text for message in messages])
+        jobs: list[tuple[Message, Tokenized]] = []
+        for message, encoded in zip(messages, tokenized, strict=True):
+            if message.wanted():
+                message.tokens = len(encoded.tokens)
+                message.truncated = encoded.truncated
+                message.lane.tokens += message.tokens
+                jobs.append((message, encoded))
+        self.inference.submit([(message, encoded.tokens) for message, encoded in jobs])
+
+    # Lag, positions without records, and whether Kafka answers
+
+    async def _keep_house(self) -> None:
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_SECONDS)
+            for partition, lane in list(self._lanes.items()):
+                if lane.live and lane.idle:
+                    position = await self._source.position(partition)
+                    if position is not None:
+                        lane.step_over(position)
+            try:
+                async with asyncio.timeout(5.0):
+                    ends = await self._source.ends(list(self._lanes))
+            except (KafkaError, TimeoutError) as error:
+                log.warning("Kafka does not answer; waiting for it", error=type(error).__name__)
+                continue
+            self.reachable_at = monotonic()
+            for partition, end in ends.items():
+                lane_now = self._lanes.get(partition)
+                if lane_now is not None and lane_now.position is not None:
+                    lag = max(0, end - lane_now.position)
+                    self._metrics.lag.labels(partition.topic, partition.partition).set(lag)

@@ -1,0 +1,116 @@
+"""Taking up a promoted model: hear of it, load and try it beside the serving one, swap."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+import structlog
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.promotion import ModelPromotion
+from worker import registry
+from worker.classifier import Classifier, ModelError
+from worker.engines import EngineError, InferenceError
+from worker.metrics import Metrics
+
+log = structlog.get_logger(__name__)
+
+CANARIES: Final = (
+    "오늘 진짜 최고였어",
+    "왜 약속을 안 지켜 짜증나게",
+    "내일 발표인데 떨려서 잠이 안 와",
+    "ㅇㅇ",
+    "ㅋㅋㅋㅋㅋㅋ",
+    "",
+    "네 알겠습니다 3시에 뵙겠습니다",
+)
+
+Loader = Callable[[registry.Resolved], Classifier]
+
+
+def try_out(classifier: Classifier) -> None:
+    """Run the canary texts through `classifier`. Raises InferenceError where it fails on one."""
+    rows = [encoded.tokens for encoded in classifier.tokenize(CANARIES)]
+    classifier.run(classifier.prepare(rows))
+
+
+class Promotions:
+    """Watches an alias of a registry; a bad model is refused and the old one serves on."""
+
+    def __init__(
+        self,
+        spec: str,
+        load: Loader,
+        swap: Callable[[Classifier], None],
+        metrics: Metrics,
+        poll_seconds: float,
+    ) -> None:
+        """`spec` is `registry:URL#alias`; `load` blocks and runs in a thread."""
+        self._spec = spec
+        self._load = load
+        self._swap = swap
+        self._metrics = metrics
+        self._poll_seconds = poll_seconds
+        self._heard = asyncio.Event()
+        self._refused: str | None = None  # hash of the version refused last
+
+    async def run(self, serving: str) -> None:
+        """Watch for ever. `serving` is the hash of the version that serves now."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._poll_seconds):
+                    await self._heard.wait()
+            self._heard.clear()
+            serving = await self._look(serving)
+
+    async def _look(self, serving: str) -> str:
+        try:
+            promotion = await asyncio.to_thread(registry.read_alias, self._spec)
+        except ModelError as error:
+            log.warning("the registry cannot be read; the old model serves on", error=str(error))
+            return serving
+        if promotion.sha256 in {serving, self._refused}:
+            return serving
+        try:
+            classifier = await asyncio.to_thread(self._take_up, promotion)
+        except (ModelError, EngineError, InferenceError) as error:
+            self._refused = promotion.sha256
+            self._metrics.model_refusals.inc()
+            log.error(
+                "promoted model refused; the old one serves on",
+                version=promotion.version,
+                error=str(error),
+            )
+            return serving
+        self._swap(classifier)
+        log.info("model swapped", name=promotion.name, version=promotion.version)
+        return promotion.sha256
+
+    def _take_up(self, promotion: ModelPromotion) -> Classifier:
+        classifier = self._load(registry.fetch(promotion))
+        try_out(classifier)
+        return classifier
+
+    async def listen(self, connection: dict[str, Any], topic: str) -> None:
+        """Look at once when the models topic tells of a promotion; the poll is the safety net."""
+        while True:
+            consumer = AIOKafkaConsumer(**connection, enable_auto_commit=False)
+            with suppress(KafkaError):
+                await self._listen(consumer, topic)
+            await asyncio.sleep(self._poll_seconds)
+
+    async def _listen(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+        try:
+            await consumer.start()
+            await consumer.topics()  # so that asking does not create it
+            partitions = consumer.partitions_for_topic(topic)
+            if not partitions:
+                return
+            consumer.assign([TopicPartition(topic, number) for number in partitions])
+            await consumer.seek_to_end()
+            async for _ in consumer:
+                self._heard.set()
+        finally:
+            await consumer.stop()

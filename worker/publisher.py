@@ -1,0 +1,200 @@
+"""Publishing the results of one input partition together with the commit of its offsets.
+
+Exactly once: one transactional producer per owned input partition, `{group}.{topic}.{partition}`.
+aiokafka commits a transaction's offsets without the group's generation, so one producer a worker
+would let a zombie commit after a rebalance. With one id a partition, whoever takes a partition over
+fences its former owner, as Kafka Streams did before KIP-447.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Sequence
+from functools import lru_cache
+from typing import Any, Final, Protocol
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
+from aiokafka.structs import OffsetAndMetadata
+
+from worker.codec import Output
+
+MAX_BATCH_BYTES: Final = 262_144
+CLOSE_SECONDS: Final = 5.0
+
+Commit = Callable[[TopicPartition, int], Awaitable[None]]
+
+
+class Publisher(Protocol):
+    """Publishes what one input partition's records resulted in. Errors are aiokafka's."""
+
+    async def open(self, source: TopicPartition) -> None:
+        """Take the partition over; its former owner can commit nothing from here on."""
+
+    async def publish(
+        self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
+    ) -> None:
+        """Publish `outputs` in order and commit `next_offset` for `source`."""
+
+    async def close(self, source: TopicPartition) -> None:
+        """Let the partition go; an open transaction is left to be aborted by the next owner."""
+
+    async def stop(self) -> None:
+        """Close everything."""
+
+
+class TransactionalPublisher:
+    """Outputs and offset in one transaction, or not at all."""
+
+    def __init__(
+        self, connection: dict[str, Any], group_id: str, transaction_timeout_ms: int
+    ) -> None:
+        self._connection = connection
+        self._group_id = group_id
+        self._transaction_timeout_ms = transaction_timeout_ms
+        self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
+
+    async def open(self, source: TopicPartition) -> None:
+        await self.close(source)
+        producer = AIOKafkaProducer(
+            **self._connection,
+            transactional_id=f"{self._group_id}.{source.topic}.{source.partition}",
+            transaction_timeout_ms=self._transaction_timeout_ms,
+            max_batch_size=MAX_BATCH_BYTES,
+        )
+        self._producers[source] = producer
+        await producer.start()
+
+    async def publish(
+        self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
+    ) -> None:
+        producer = self._producers[source]
+        await producer.begin_transaction()
+        acknowledged = await _send(producer, source, outputs)
+        try:
+            await producer.send_offsets_to_transaction(
+                {source: OffsetAndMetadata(next_offset, "")}, self._group_id
+            )
+        finally:
+            # aiokafka commits even when a batch of the transaction was refused, so look at each.
+            results = await asyncio.gather(*acknowledged, return_exceptions=True)
+        _raise_first(results)
+        await producer.commit_transaction()
+
+    async def close(self, source: TopicPartition) -> None:
+        producer = self._producers.pop(source, None)
+        if producer is not None:
+            await _close(producer)
+
+    async def stop(self) -> None:
+        await asyncio.gather(*(self.close(source) for source in list(self._producers)))
+
+
+class IdempotentPublisher:
+    """Outputs acknowledged by all in-sync replicas first, then the commit: at least once."""
+
+    def __init__(self, connection: dict[str, Any], commit: Commit) -> None:
+        """`commit(source, next_offset)` commits with the group's generation."""
+        self._connection = connection
+        self._commit = commit
+        self._producer: AIOKafkaProducer | None = None
+        self._starting = asyncio.Lock()
+
+    async def open(self, source: TopicPartition) -> None:  # noqa: ARG002  (one for all partitions)
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(
+                    **self._connection, enable_idempotence=True, max_batch_size=MAX_BATCH_BYTES
+                )
+                try:
+                    await producer.start()
+                except BaseException:
+                    await _close(producer)
+                    raise
+                self._producer = producer
+
+    async def publish(
+        self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
+    ) -> None:
+        producer = self._producer
+        if producer is None:
+            message = "the publisher is not open"
+            raise RuntimeError(message)
+        try:
+            acknowledged = await _send(producer, source, outputs)
+            _raise_first(await asyncio.gather(*acknowledged, return_exceptions=True))
+        except Exception:
+            # Sequence numbers may be broken from here on; the next open starts a fresh producer.
+            if self._producer is producer:
+                self._producer = None
+                await _close(producer)
+            raise
+        await self._commit(source, next_offset)
+
+    async def close(self, source: TopicPartition) -> None:
+        """Nothing is kept per partition."""
+
+    async def stop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await _close(producer)
+
+
+async def _send(
+    producer: AIOKafkaProducer, source: TopicPartition, outputs: Sequence[Output]
+) -> list[Awaitable[object]]:
+    """Hand `outputs` to the producer, a batch a target partition; futures of their acknowledgement.
+
+    Whole batches, because a future, a coroutine and a log line for every message cost more than
+    all the rest of its way through the worker.
+    """
+    by_target: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
+    counts: dict[str, int] = {}
+    for output in outputs:
+        count = counts.get(output.topic)
+        if count is None:
+            count = counts[output.topic] = len(await producer.partitions_for(output.topic))
+        by_target[output.topic, target(source, output.key, count)].append(output)
+    acknowledged: list[Awaitable[object]] = []
+    for (topic, partition), group in by_target.items():
+        for batch in _batches(producer, group):
+            acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+    return acknowledged
+
+
+def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
+    batches = [producer.create_batch()]
+    for _, key, value, headers in outputs:
+        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
+            batches.append(producer.create_batch())
+            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+    return batches
+
+
+@lru_cache(maxsize=65_536)
+def _hashed(key: bytes) -> int:
+    return int(murmur2(key)) & 0x7FFFFFFF
+
+
+def target(source: TopicPartition, key: bytes | None, count: int) -> int:
+    """Partition of an output topic with `count` partitions.
+
+    By the key, as Kafka's default partitioner does it, so that joins by key work. Records without
+    a key keep to the input's partition number, so that their order survives.
+    """
+    return source.partition % count if key is None else _hashed(key) % count
+
+
+def _raise_first(results: Sequence[object]) -> None:
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    """Stop `producer`, also one whose cluster is gone: its flush would wait for ever."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        await producer.client.close()

@@ -1,0 +1,136 @@
+"""Where models come from: a folder, the Hugging Face hub, or a registry with aliases.
+
+A registry is any fsspec URL: `aliases/{alias}.json` holds the ModelPromotion that moved the alias,
+its `uri` the folder of an immutable version with a `manifest.json`.
+"""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import ValidationError
+
+from schemas import manifest
+from schemas.manifest import ModelManifest
+from schemas.promotion import ModelPromotion
+from worker.classifier import ModelError, ModelId
+
+HUB_ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
+HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A model on this machine's disk, checked against its manifest where it has one."""
+
+    folder: Path
+    model: ModelId
+
+
+def cache_dir() -> Path:
+    """Where downloaded and derived models are kept."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "maum"
+
+
+def resolve(spec: str) -> Resolved:
+    """Find the model that `spec` names. Raises ModelError with one clear line."""
+    if spec.startswith("registry:"):
+        return fetch(read_alias(spec))
+    folder = Path(spec).expanduser()
+    if folder.is_dir():
+        return _from_folder(folder)
+    if HUB_ID.match(spec) and not spec.startswith("."):
+        return _from_hub(spec)
+    raise ModelError(f"{spec} is no folder, no Hugging Face id and no registry:URL#alias")
+
+
+def read_alias(spec: str) -> ModelPromotion:
+    """The promotion that `registry:URL#alias` points at now. Raises ModelError."""
+    import fsspec  # noqa: PLC0415  (lazy: only registries need it)
+
+    url, _, alias = spec.removeprefix("registry:").partition("#")
+    path = f"{url.rstrip('/')}/aliases/{alias or 'champion'}.json"
+    try:
+        with fsspec.open(path, "rb") as file:
+            return ModelPromotion.model_validate_json(file.read())
+    except (OSError, ValueError, ImportError) as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(f"the alias {path} cannot be read: {first}") from error
+
+
+def fetch(promotion: ModelPromotion) -> Resolved:
+    """Download the promoted version, unless it is here, and check every hash. Raises ModelError."""
+    import fsspec  # noqa: PLC0415
+
+    folder = cache_dir() / "models" / promotion.sha256
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+        try:
+            filesystem, path = fsspec.core.url_to_fs(promotion.uri)
+            filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
+            _check(partial, promotion.sha256)
+            partial.rename(folder)
+        except (OSError, ValueError, ImportError) as error:
+            raise ModelError(f"{promotion.uri} cannot be fetched: {error}") from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    _check(folder, promotion.sha256)
+    return Resolved(folder, ModelId(promotion.name, promotion.version))
+
+
+def _check(folder: Path, sha256: str) -> None:
+    path = folder / manifest.FILE_NAME
+    try:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ModelError(f"{folder} has no readable {manifest.FILE_NAME}") from error
+    if found != sha256:
+        raise ModelError(f"{path} has the hash {found[:12]}…, expected {sha256[:12]}…")
+    _verified(folder)
+
+
+def _verified(folder: Path) -> ModelManifest:
+    try:
+        stated = ModelManifest.model_validate_json((folder / manifest.FILE_NAME).read_bytes())
+    except ValidationError as error:
+        raise ModelError(f"{folder / manifest.FILE_NAME} is no model manifest") from error
+    differences = manifest.verify(folder, stated)
+    if differences:
+        raise ModelError(f"{folder} differs from its manifest: {differences[0]}")
+    return stated
+
+
+def _from_folder(folder: Path) -> Resolved:
+    if (folder / manifest.FILE_NAME).exists():
+        stated = _verified(folder)
+        return Resolved(folder, ModelId(stated.name, stated.version))
+    return Resolved(folder, ModelId(folder.resolve().name, _weights_hash(folder)))
+
+
+def _from_hub(spec: str) -> Resolved:
+    from huggingface_hub import snapshot_download  # noqa: PLC0415  (lazy: takes a second)
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
+
+    try:
+        folder = Path(snapshot_download(spec, allow_patterns=HUB_FILES))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+        first = str(error).splitlines()[0]
+        raise ModelError(f"{spec} cannot be had from the Hugging Face hub: {first}") from error
+    return Resolved(folder, ModelId(spec, folder.name))  # a snapshot's folder is its commit
+
+
+def _weights_hash(folder: Path) -> str:
+    """Version of a model without a manifest: a hash of what decides its answers."""
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]

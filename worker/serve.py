@@ -1,0 +1,285 @@
+"""The commands that talk to Kafka: run, topics, check."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Final, TypeVar
+
+import structlog
+from aiokafka.errors import KafkaConnectionError, KafkaError
+
+from worker import kafka, logs, parts, promotions, registry, topics
+from worker.admin import Admin, Health
+from worker.classifier import Classifier, ModelError
+from worker.codec import now_text
+from worker.consumer import KafkaSource
+from worker.engines import DeviceLostError, EngineError, InferenceError
+from worker.inference import HopelessError, Inference
+from worker.kafka import KafkaProblemError
+from worker.metrics import Metrics
+from worker.pipeline import Pipeline
+from worker.publisher import IdempotentPublisher, Publisher, TransactionalPublisher
+from worker.settings import KafkaSettings, SettingsError, WorkerSettings
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+DONE: Final = 0
+FAILED: Final = 1
+BEAT_SECONDS: Final = 0.5
+REACHABLE_SECONDS: Final = 10.0
+PROBLEMS: Final = (
+    KafkaError,
+    KafkaProblemError,
+    ModelError,
+    EngineError,
+    InferenceError,
+    DeviceLostError,
+    HopelessError,
+)
+
+
+async def run(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
+    """Serve until SIGTERM or SIGINT. Exit code 0, or 1 after one clear line."""
+    logs.configure(options.log_format, options.log_level)
+    connection = kafka.connection(kafka_settings)
+    metrics, health = Metrics(), Health(beat=monotonic())
+    admin = _open_admin(options, health, metrics)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    serving = asyncio.create_task(serve(connection, options, metrics, health, stopped))
+    stopping = asyncio.create_task(stopped.wait())
+    failed = False
+    try:
+        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not serving.done():
+            await asyncio.wait({serving}, timeout=options.drain_seconds)
+        if not serving.done():
+            log.error("not finished in time; the next owner repeats what is uncommitted")
+            serving.cancel()
+            failed = True
+        with suppress(asyncio.CancelledError):
+            await serving
+    except* PROBLEMS as group:
+        for error in leaves(group):
+            log.error("stopped", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
+        failed = True
+    finally:
+        stopping.cancel()
+        if admin is not None:
+            admin.close()
+    log.info("stopped")
+    return FAILED if failed else DONE
+
+
+async def serve(
+    connection: dict[str, Any],
+    options: WorkerSettings,
+    metrics: Metrics,
+    health: Health,
+    stopped: asyncio.Event,
+) -> None:
+    starting = asyncio.ensure_future(_start(connection, options))
+    waiting = asyncio.ensure_future(stopped.wait())
+    beating = asyncio.create_task(_beat(health))
+    try:
+        await asyncio.wait({starting, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            return
+        serving_hash, loaded = await starting
+        inference = parts.inference(options, loaded, metrics)
+        show(loaded, metrics, health)
+        source = KafkaSource(connection, options)
+        publisher: Publisher = (
+            TransactionalPublisher(connection, options.group_id, options.transaction_timeout_ms)
+            if options.delivery == "exactly_once"
+            else IdempotentPublisher(connection, source.commit)
+        )
+        pipeline = Pipeline(source, publisher, inference, options, metrics)
+        waiting.add_done_callback(lambda _: pipeline.stop())
+        async with asyncio.TaskGroup() as group:
+            helpers = [group.create_task(_watch(pipeline, inference, health, metrics))]
+            if options.model.startswith("registry:"):
+                watcher = promotions.Promotions(
+                    options.model,
+                    lambda found: parts.classifier(options, found),
+                    lambda new: swap(inference, new, metrics, health),
+                    metrics,
+                    options.model_poll_seconds,
+                )
+                helpers.append(group.create_task(watcher.run(serving_hash)))
+                listening = watcher.listen(connection, options.models_topic)
+                helpers.append(group.create_task(listening))
+            await pipeline.run()
+            for helper in helpers:
+                helper.cancel()
+    finally:
+        starting.cancel()
+        waiting.cancel()
+        beating.cancel()
+
+
+async def _start(connection: dict[str, Any], options: WorkerSettings) -> tuple[str, Classifier]:
+    """Load the model while Kafka is reached; both must succeed."""
+    async with asyncio.TaskGroup() as group:
+        loading = group.create_task(asyncio.to_thread(_load, options))
+        group.create_task(_reach(connection, options))
+    return loading.result()
+
+
+def _load(options: WorkerSettings) -> tuple[str, Classifier]:
+    """The classifier, and the hash of the promotion that it came from."""
+    if not options.model.startswith("registry:"):
+        return "", parts.classifier(options)
+    promotion = registry.read_alias(options.model)
+    return promotion.sha256, parts.classifier(options, registry.fetch(promotion))
+
+
+async def _reach(connection: dict[str, Any], options: WorkerSettings) -> None:
+    """Wait for Kafka, and see that the topics are there. Raises KafkaProblemError."""
+    names = [
+        options.input_topic,
+        options.emotion_topic,
+        options.review_topic,
+        options.dead_letter_topic,
+    ]
+    missing = await retrying(
+        lambda: topics.missing(connection, names),
+        options.start_seconds,
+        connection["bootstrap_servers"],
+    )
+    if missing:
+        message = (
+            f"no such topic (or no right to see it): {', '.join(missing)}; "
+            "`python -m worker topics` creates what is missing"
+        )
+        raise KafkaProblemError(message)
+
+
+async def retrying(call: Callable[[], Awaitable[T]], seconds: float, where: str) -> T:
+    """Call until Kafka answers, with growing pauses. Raises KafkaProblemError after `seconds`."""
+    deadline, pause = monotonic() + seconds, 0.25
+    while True:
+        try:
+            return await call()
+        except KafkaConnectionError as error:
+            if monotonic() + pause > deadline:
+                message = f"Kafka at {where} did not answer for {seconds:g} s; is it running?"
+                raise KafkaProblemError(message) from error
+            log.warning("Kafka does not answer; trying again", servers=where, seconds=pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat = monotonic()
+        await asyncio.sleep(BEAT_SECONDS)
+
+
+async def _watch(
+    pipeline: Pipeline, inference: Inference, health: Health, metrics: Metrics
+) -> None:
+    """Tell the admin port how the pipeline is."""
+    was_ready = False
+    while True:
+        health.joined = pipeline.ready
+        health.kafka_reachable = monotonic() - pipeline.reachable_at < REACHABLE_SECONDS
+        health.device_busy_since = inference.busy_since
+        ready = all(health.ready().values())
+        metrics.ready.set(ready)
+        if ready != was_ready:
+            log.info("ready" if ready else "not ready", **health.ready())
+            was_ready = ready
+        await asyncio.sleep(0.1)
+
+
+def show(loaded: Classifier, metrics: Metrics, health: Health) -> None:
+    """Tell metrics, admin port and log which model serves."""
+    engine, model = loaded.engine, loaded.model
+    metrics.model_info.clear()
+    metrics.model_info.labels(model.name, model.version, engine.name, engine.precision).set(1)
+    health.model = {
+        "name": model.name,
+        "version": model.version,
+        "engine": engine.name,
+        "precision": engine.precision,
+        "since": now_text(),
+    }
+    log.info("model serves", **health.model)
+
+
+def swap(inference: Inference, new: Classifier, metrics: Metrics, health: Health) -> None:
+    """Serve with `new` from the next batch on."""
+    inference.swap(new)
+    show(new, metrics, health)
+
+
+def _open_admin(options: WorkerSettings, health: Health, metrics: Metrics) -> Admin | None:
+    if not options.admin_port:
+        return None
+    try:
+        return Admin(options.admin_host, options.admin_port, health, metrics.registry)
+    except (OSError, OverflowError) as error:
+        mistake = (
+            f"WORKER_ADMIN_PORT: {options.admin_host}:{options.admin_port} cannot be used "
+            f"({error}); choose another, or 0 for none"
+        )
+        raise SettingsError([mistake]) from error
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The single errors of a group of groups."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+async def create_topics(
+    kafka_settings: KafkaSettings, options: WorkerSettings, partitions: int, replication: int
+) -> int:
+    """Create what is missing, a line a topic."""
+    logs.configure(options.log_format, options.log_level)
+    connection = kafka.connection(kafka_settings)
+    wanted = topics.wanted(options, partitions)
+    try:
+        made = await retrying(
+            lambda: topics.create(connection, wanted, replication),
+            options.start_seconds,
+            kafka_settings.bootstrap_servers,
+        )
+    except PROBLEMS as error:
+        log.error("topics not created", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
+        return FAILED
+    for name, new in made:
+        print(f"{name}: {'created' if new else 'exists'}")  # noqa: T201  (the command's answer)
+    return DONE
+
+
+async def check(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
+    """Try everything a start needs, a line each; 0 if all of it works."""
+    logs.configure(options.log_format, options.log_level)
+    connection = kafka.connection(kafka_settings)
+    results = await asyncio.gather(
+        _reach(connection, options), asyncio.to_thread(_load, options), return_exceptions=True
+    )
+    failed = False
+    for name, result in zip(("kafka", "model"), results, strict=True):
+        if isinstance(result, PROBLEMS):
+            failed = True
+            print(f"{name}: {kafka.line(result)}")  # noqa: T201
+        elif isinstance(result, BaseException):
+            raise result
+        elif result is None:
+            print(f"kafka: {kafka_settings.bootstrap_servers} answers, the topics are there")  # noqa: T201
+        else:
+            model, engine = result[1].model, result[1].engine
+            print(f"model: {model.name} {model.version} on {engine.name}, {engine.precision}")  # noqa: T201
+    print("settings: fine")  # noqa: T201
+    return FAILED if failed else DONE

@@ -1,0 +1,80 @@
+"""The topics: created with sensible partitions and retention, and checked before a start."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import TopicAlreadyExistsError, for_code
+
+from worker.kafka import KafkaProblemError
+from worker.settings import WorkerSettings
+
+DAY_MS: Final = 86_400_000
+# A dead letter is the input's bytes and headers, a review sample its text and scores: both are
+# larger than the record they come from, which may be as large as the broker takes.
+ROOMY_BYTES: Final = 2_097_152
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    config: dict[str, str]
+
+
+def wanted(settings: WorkerSettings, partitions: int) -> list[Topic]:
+    """The five topics. Outputs have as many partitions as the input, so that keys stay together."""
+    roomy = {"max.message.bytes": str(ROOMY_BYTES)}
+    return [
+        Topic(settings.input_topic, partitions, {"retention.ms": str(7 * DAY_MS)}),
+        Topic(settings.emotion_topic, partitions, {"retention.ms": str(7 * DAY_MS)}),
+        Topic(settings.review_topic, partitions, {"retention.ms": str(30 * DAY_MS), **roomy}),
+        Topic(settings.dead_letter_topic, partitions, {"retention.ms": str(30 * DAY_MS), **roomy}),
+        Topic(settings.models_topic, 1, {"cleanup.policy": "compact"}),
+    ]
+
+
+async def create(
+    connection: dict[str, Any], topics: list[Topic], replication: int
+) -> list[tuple[str, bool]]:
+    """Create what is missing; each name with whether it was made now.
+
+    `replication` 0: three copies where there are three brokers, else as many as there are.
+    Raises KafkaError, KafkaProblemError.
+    """
+    admin = AIOKafkaAdminClient(**connection)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+        if not replication:
+            cluster = await admin.describe_cluster()
+            replication = min(3, len(cluster["brokers"]))
+        made: list[tuple[str, bool]] = []
+        for topic in topics:
+            if topic.name in existing:
+                made.append((topic.name, False))
+                continue
+            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config)
+            response = await admin.create_topics([new])
+            for name, code, *message in response.topic_errors:
+                error = for_code(code)
+                if code and error is not TopicAlreadyExistsError:
+                    detail = message[0] if message and message[0] else error.__name__
+                    raise KafkaProblemError(f"the topic {name} cannot be created: {detail}")
+                made.append((name, code == 0))
+        return made
+    finally:
+        await admin.close()
+
+
+async def missing(connection: dict[str, Any], names: list[str]) -> list[str]:
+    """Which of `names` the cluster lacks (or hides from us). Creates none by asking."""
+    admin = AIOKafkaAdminClient(**connection)
+    await admin.start()
+    try:
+        existing = set(await admin.list_topics())
+    finally:
+        await admin.close()
+    return [name for name in names if name not in existing]
