@@ -1,0 +1,1 @@
+"""Benchmarks: each file answers one question, us and the peer in the same run."""
