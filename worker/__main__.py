@@ -80,7 +80,7 @@ def _classify(arguments: argparse.Namespace) -> int:
     from worker import logs, parts  # noqa: PLC0415
     from worker.classifier import ModelError  # noqa: PLC0415
     from worker.classify import Run  # noqa: PLC0415
-    from worker.engines import DeviceLostError, EngineError  # noqa: PLC0415
+    from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
     from worker.inference import HopelessError  # noqa: PLC0415
     from worker.metrics import Metrics  # noqa: PLC0415
 
@@ -105,7 +105,7 @@ def _classify(arguments: argparse.Namespace) -> int:
     try:
         bad = asyncio.run(classify())
         sys.stdout.buffer.flush()
-    except (ModelError, EngineError, DeviceLostError, HopelessError) as error:
+    except (ModelError, EngineError, InferenceError, DeviceLostError, HopelessError) as error:
         complain(f"worker: {error}")
         return FAILED
     except BrokenPipeError:

@@ -1,4 +1,7 @@
-"""The admin port: /live, /ready, /metrics, /model. Served by a thread, so it answers when the loop hangs."""
+"""The admin port: /live, /ready, /metrics, /model.
+
+Served by a thread, so it answers when the loop hangs.
+"""
 
 import threading
 from collections.abc import Callable, Iterable

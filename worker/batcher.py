@@ -9,7 +9,6 @@ Equal token sequences share one row: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -28,6 +27,7 @@ class Row(Generic[T]):
 
     @property
     def length(self) -> int:
+        """Tokens of the row."""
         return len(self.tokens)
 
 
@@ -109,7 +109,7 @@ class Batcher(Generic[T]):
         return first, self._extend(first, place)
 
     def _extend(self, first: int, last: int) -> int:
-        rows: Sequence[Row[T]] = self._sorted
+        rows = self._sorted
         while (
             last + 1 < len(rows)
             and (last + 2 - first) * rows[last + 1].length <= self.max_batch_tokens

@@ -114,6 +114,8 @@ def load(  # noqa: PLR0913  (one argument a setting)
             f"the model only {config.get('vocab_size')}; they do not belong together"
         )
         raise ModelError(message)
+    if not tokenizer.encode("").ids:
+        raise ModelError(f"{folder}: the tokenizer adds no special tokens, which the model expects")
     engine = engines.load(folder, pad_id, device, precision, threads or available_cores())
     return Classifier(model, tokenizer, engine, labels, min(max_length, positions))
 

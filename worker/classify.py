@@ -89,7 +89,7 @@ class Run:
             await asyncio.wait({serving, feeding}, return_when=asyncio.FIRST_COMPLETED)
             if serving.done():
                 feeding.cancel()
-                serving.result()
+                _raise_first(serving)
             await feeding
         finally:
             serving.cancel()
@@ -156,6 +156,14 @@ class Run:
                 self.bad += 1
                 self._complain(f"line {first + place + 1}: {each}")
         self._released.set()
+
+
+def _raise_first(serving: "asyncio.Task[None]") -> None:
+    """Raise what ended `serving`, out of the group that its batches ran in."""
+    try:
+        serving.result()
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
 
 
 def read(line: Line, max_bytes: int) -> ChatMessage:

@@ -24,19 +24,32 @@ class Record(Protocol):
     """What is needed of an input record (aiokafka's ConsumerRecord has it)."""
 
     @property
-    def topic(self) -> str: ...
+    def topic(self) -> str:
+        """The topic that it came from."""
+
     @property
-    def partition(self) -> int: ...
+    def partition(self) -> int:
+        """The partition of the topic."""
+
     @property
-    def offset(self) -> int: ...
+    def offset(self) -> int:
+        """The place in the partition."""
+
     @property
-    def timestamp(self) -> int: ...  # epoch milliseconds
+    def timestamp(self) -> int:
+        """Epoch milliseconds."""
+
     @property
-    def key(self) -> bytes | None: ...
+    def key(self) -> bytes | None:
+        """Usually the room."""
+
     @property
-    def value(self) -> bytes | None: ...
+    def value(self) -> bytes | None:
+        """The bytes of a ChatMessage; None is a tombstone."""
+
     @property
-    def headers(self) -> Headers: ...
+    def headers(self) -> Headers:
+        """Names and values; a name may repeat."""
 
 
 class Output(NamedTuple):
@@ -113,10 +126,11 @@ def _repeats_keys(value: bytes) -> bool:
         repeats = repeats or len(pairs) != len(dict(pairs))
 
     try:
-        json.loads(value, object_pairs_hook=check)
+        # Numbers stay text: Python refuses to read one of 4,300 digits, which orjson takes.
+        json.loads(value, object_pairs_hook=check, parse_int=str)
     except RecursionError:
         raise DecodeError(Reason.UNDECODABLE, "RecursionError: nested too deeply") from None
-    except ValueError as error:  # what orjson takes and json does not: numbers of 4,300 digits
+    except ValueError as error:  # what orjson takes and json does not
         raise DecodeError(Reason.UNDECODABLE, f"{type(error).__name__}: not JSON") from None
     return repeats
 

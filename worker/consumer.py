@@ -30,17 +30,32 @@ class Assignments(Protocol):
 class Source(Protocol):
     """What the pipeline needs of the input."""
 
-    async def start(self, assignments: Assignments) -> None: ...
-    async def poll(self, max_records: int, timeout_ms: int) -> Fetched: ...
-    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
-    def resume(self, partitions: Collection[TopicPartition]) -> None: ...
-    async def rewind(self, partition: TopicPartition) -> int: ...
-    async def position(self, partition: TopicPartition) -> int | None: ...
-    async def ends(
-        self, partitions: Collection[TopicPartition]
-    ) -> Mapping[TopicPartition, int]: ...
-    async def commit(self, partition: TopicPartition, next_offset: int) -> None: ...
-    async def stop(self) -> None: ...
+    async def start(self, assignments: Assignments) -> None:
+        """Connect and join the group; `assignments` hears what is given and taken."""
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Fetched:
+        """What was fetched, by partition; waits `timeout_ms` for it at most."""
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Hand nothing out of `partitions` for now."""
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Hand out of `partitions` again."""
+
+    async def rewind(self, partition: TopicPartition) -> int:
+        """Go back to what is committed, and return its offset."""
+
+    async def position(self, partition: TopicPartition) -> int | None:
+        """The next offset that would be handed out; None where there is none."""
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """The end of the log of each partition."""
+
+    async def commit(self, partition: TopicPartition, next_offset: int) -> None:
+        """Commit `next_offset` outside of any transaction."""
+
+    async def stop(self) -> None:
+        """Leave the group."""
 
 
 class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
@@ -70,9 +85,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         await self._consumer.start()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
+        """Let partitions go: they are drained before this returns."""
         await self._assignments.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
+        """Take over what aiokafka gives."""
         # aiokafka has begun to fetch; nothing is handed out until the partition is taken over.
         self._consumer.pause(*assigned)
         self._assignments.assigned(assigned)
@@ -110,9 +127,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             self._consumer.seek(partition, beginning)
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
+        """Hand nothing out of those that are still owned."""
         self._consumer.pause(*(self._consumer.assignment() & set(partitions)))
 
     def resume(self, partitions: Collection[TopicPartition]) -> None:
+        """Hand out again of those that are still owned."""
         self._consumer.resume(*(self._consumer.assignment() & set(partitions)))
 
     async def rewind(self, partition: TopicPartition) -> int:

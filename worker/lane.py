@@ -52,7 +52,7 @@ class Lane:
     grows each time, so results from before are recognised as late and dropped.
     """
 
-    def __init__(  # noqa: PLR0913  (its collaborators, given by the pipeline)
+    def __init__(  # noqa: PLR0913, PLR0917  (its collaborators, given by the pipeline)
         self,
         partition: TopicPartition,
         source: Source,

@@ -38,7 +38,7 @@ class OffsetTracker(Generic[T]):
         return True
 
     def complete(self, offset: int, outcome: T) -> None:
-        """Set the outcome of `offset`. Raises KeyError if it is not open (a result out of nowhere)."""
+        """Set the outcome of `offset`. Raises KeyError if it is not open: a result of nothing."""
         slot = self._by_offset.pop(offset)
         slot.outcome = outcome
         slot.done = True

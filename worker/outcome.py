@@ -30,7 +30,7 @@ class Router:
         """The emotion event alone, as it goes on the wire."""
         return orjson.dumps(_fields(record, chat, decision, model, truncated))
 
-    def route(  # noqa: PLR0913  (all that an event tells of)
+    def route(  # noqa: PLR0913, PLR0917  (all that an event tells of)
         self,
         record: Record,
         chat: ChatMessage,

@@ -75,7 +75,7 @@ class Message:
 class Pipeline:
     """Runs the story until `stop`; owns the lanes."""
 
-    def __init__(  # noqa: PLR0913  (its parts, from the composition root)
+    def __init__(  # noqa: PLR0913, PLR0917  (its parts, from the composition root)
         self,
         source: Source,
         publisher: Publisher,
@@ -119,7 +119,7 @@ class Pipeline:
         return sum(lane.tokens for lane in self._lanes.values())
 
     async def run(self) -> None:
-        """Run until stopped. Raises (in a group) what no retry mends, with nothing committed past."""
+        """Run until stopped. Raises (in a group) what no retry mends; nothing past is committed."""
         try:
             async with asyncio.TaskGroup() as self._group:
                 await self._source.start(self)

@@ -78,7 +78,7 @@ class Promotions:
         except (ModelError, EngineError, InferenceError) as error:
             self._refused = promotion.sha256
             self._metrics.model_refusals.inc()
-            log.error(
+            log.error(  # noqa: TRY400  (a refusal is one line, no traceback)
                 "promoted model refused; the old one serves on",
                 version=promotion.version,
                 error=str(error),

@@ -55,6 +55,7 @@ class TransactionalPublisher:
         self._producers: dict[TopicPartition, AIOKafkaProducer] = {}
 
     async def open(self, source: TopicPartition) -> None:
+        """Fence the former owner with a producer of the partition's own."""
         await self.close(source)
         producer = AIOKafkaProducer(
             **self._connection,
@@ -68,6 +69,7 @@ class TransactionalPublisher:
     async def publish(
         self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
     ) -> None:
+        """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
         acknowledged = await _send(producer, source, outputs)
@@ -82,11 +84,13 @@ class TransactionalPublisher:
         await producer.commit_transaction()
 
     async def close(self, source: TopicPartition) -> None:
+        """Drop the partition's producer; an open transaction is aborted by the next one."""
         producer = self._producers.pop(source, None)
         if producer is not None:
             await _close(producer)
 
     async def stop(self) -> None:
+        """Close the producers of all partitions."""
         await asyncio.gather(*(self.close(source) for source in list(self._producers)))
 
 
@@ -101,6 +105,7 @@ class IdempotentPublisher:
         self._starting = asyncio.Lock()
 
     async def open(self, source: TopicPartition) -> None:  # noqa: ARG002  (one for all partitions)
+        """Start the producer that all partitions share."""
         async with self._starting:
             if self._producer is None:
                 producer = AIOKafkaProducer(
@@ -116,6 +121,7 @@ class IdempotentPublisher:
     async def publish(
         self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
     ) -> None:
+        """Publish `outputs`, and commit `next_offset` once every one is acknowledged."""
         producer = self._producer
         if producer is None:
             message = "the publisher is not open"
@@ -135,6 +141,7 @@ class IdempotentPublisher:
         """Nothing is kept per partition."""
 
     async def stop(self) -> None:
+        """Close the producer."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await _close(producer)
@@ -158,7 +165,8 @@ async def _send(
     acknowledged: list[Awaitable[object]] = []
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
-            acknowledged.append(await producer.send_batch(batch, topic, partition=partition))
+            sent = await producer.send_batch(batch, topic, partition=partition)
+            acknowledged.append(sent)
     return acknowledged
 
 

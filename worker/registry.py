@@ -129,7 +129,7 @@ def _from_hub(spec: str) -> Resolved:
 def _weights_hash(folder: Path) -> str:
     """Version of a model without a manifest: a hash of what decides its answers."""
     digest = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json")]):
+    for path in sorted(path for kind in HUB_FILES for path in folder.glob(kind)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

@@ -83,6 +83,7 @@ async def serve(
     health: Health,
     stopped: asyncio.Event,
 ) -> None:
+    """Load, join the group and work until `stopped`. Raises PROBLEMS, in groups."""
     starting = asyncio.ensure_future(_start(connection, options))
     waiting = asyncio.ensure_future(stopped.wait())
     beating = asyncio.create_task(_beat(health))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
+from dotenv import dotenv_values
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -163,10 +164,12 @@ class WorkerSettings(BaseSettings):
         return self
 
 
-def load(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
+def load(kind: type[S], environment: Mapping[str, object] | None = None) -> S:
     """Read settings from the environment and `.env`. Raises SettingsError."""
     prefix = str(kind.model_config["env_prefix"])
-    mistakes = list(_unknown(kind, prefix, os.environ if environment is None else environment))
+    if environment is None:
+        environment = {**dotenv_values(".env"), **os.environ}
+    mistakes = list(_unknown(kind, prefix, environment))
     try:
         settings = kind()
     except ValidationError as error:
@@ -183,7 +186,7 @@ def load(kind: type[S], environment: Mapping[str, str] | None = None) -> S:
 
 
 def _unknown(
-    kind: type[BaseSettings], prefix: str, environment: Mapping[str, str]
+    kind: type[BaseSettings], prefix: str, environment: Mapping[str, object]
 ) -> Iterator[str]:
     """Misspelt settings would be ignored silently; only WORKER_ and TRAINER_ are ours alone."""
     if prefix == "KAFKA_":

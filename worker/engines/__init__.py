@@ -1,4 +1,7 @@
-"""The seam behind which a model runs: token ids in, logits out. Engines import their library lazily."""
+"""The seam behind which a model runs: token ids in, logits out.
+
+Engines import their library lazily.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

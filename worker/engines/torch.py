@@ -85,9 +85,11 @@ class TorchEngine:
 
     @property
     def name(self) -> str:
+        """Library and device."""
         return f"torch-{self.device}"
 
     def prepare(self, rows: Sequence[Tokens]) -> Prepared:
+        """Pad `rows`; pinned where a copy to the device follows."""
         multiple = CUDA_MULTIPLE if self.device == "cuda" else 1
         input_ids = torch.from_numpy(padded(rows, self.pad_id, multiple))
         width = input_ids.shape[1]
@@ -101,6 +103,7 @@ class TorchEngine:
         return Prepared(input_ids, mask)
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
+        """Logits, (rows, labels). Raises InferenceError or DeviceLostError."""
         try:
             with torch.inference_mode():
                 input_ids = prepared.input_ids.to(self.device, non_blocking=True)
