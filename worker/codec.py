@@ -80,7 +80,7 @@ def decode(value: bytes, max_bytes: int) -> ChatMessage:
     except orjson.JSONDecodeError as error:
         raise DecodeError(Reason.UNDECODABLE, f"JSONDecodeError: {error}") from None
     if type(fields) is not dict:
-        raise DecodeError(Reason.INVALID, f"NotAnObject: JSON {type(fields).__name__}")
+        raise DecodeError(Reason.UNDECODABLE, f"NotAnObject: JSON {type(fields).__name__}")
     if _may_repeat_keys(value, fields) and _repeats_keys(value):
         raise DecodeError(Reason.INVALID, "DuplicateKey: a name stands twice in one object")
     try:

@@ -1,0 +1,120 @@
+"""What stands in for the parts around the one under test."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+
+from schemas.emotion import EMOTIONS
+from worker.classifier import Classifier, ModelId
+from worker.codec import Headers
+from worker.engines import Tokens
+from worker.inference import Inference, Verdict
+from worker.metrics import Metrics
+
+MODEL = ModelId("fake", "1")
+
+
+@dataclass(frozen=True)
+class FakeRecord:
+    """An input record."""
+
+    value: bytes | None = None
+    key: bytes | None = b"room-7"
+    headers: Headers = ()
+    topic: str = "chat.messages"
+    partition: int = 2
+    offset: int = 41
+    timestamp: int = 1_714_564_800_123  # epoch milliseconds
+
+
+@dataclass
+class FakeEngine:
+    """Logits that depend on the row alone; `fault` may raise or spoil a row's logits."""
+
+    fault: Callable[[Tokens], float] = lambda _: 0.0
+    batches: list[list[Tokens]] = field(default_factory=list)
+    name: str = "fake-cpu"
+    precision: str = "fp32"
+
+    def prepare(self, rows: Sequence[Tokens]) -> list[Tokens]:
+        return list(rows)
+
+    def run(self, prepared: list[Tokens]) -> NDArray[np.float32]:
+        self.batches.append(prepared)
+        return np.array(
+            [
+                [(sum(row) * (label + 3)) % 7 + self.fault(row) for label in range(6)]
+                for row in prepared
+            ],
+            dtype=np.float32,
+        )
+
+
+def fake_tokenizer(words: int = 500) -> Tokenizer:
+    """One token a word: `w7` is 7, any other word 1; a 0 stands in front."""
+    vocabulary = {"[CLS]": 0, "[UNK]": 1} | {f"w{number}": number for number in range(2, words)}
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106  (no password)
+    tokenizer.pre_tokenizer = WhitespaceSplit()
+    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 0)])
+    return tokenizer
+
+
+def fake_classifier(engine: FakeEngine, model: ModelId = MODEL) -> Classifier:
+    return Classifier(model, fake_tokenizer(), engine, EMOTIONS, 256)
+
+
+def inference_of(
+    classifier: Classifier, max_batch_tokens: int = 64, cache_entries: int = 0
+) -> Inference:
+    return Inference(
+        classifier,
+        Metrics(),
+        max_batch_tokens=max_batch_tokens,
+        max_wait=1.0,
+        margin_threshold=0.2,
+        cache_entries=cache_entries,
+        clock=lambda: 0.0,
+    )
+
+
+class Waiter:
+    """A job that keeps its answer."""
+
+    def __init__(self, *, wanted: bool = True) -> None:
+        self.answer: asyncio.Future[tuple[Verdict, ModelId]] = asyncio.Future()
+        self._wanted = wanted
+
+    def wanted(self) -> bool:
+        return self._wanted
+
+    def resolve(self, verdict: Verdict, model: ModelId) -> None:
+        self.answer.set_result((verdict, model))
+
+
+async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdict]:
+    """All verdicts, in the order of `texts`. Raises what ends the inference."""
+    encoded = await inference.tokenize(texts)
+    waiters = [Waiter() for _ in texts]
+    serving = asyncio.create_task(inference.run())
+    try:
+        inference.submit(
+            [(waiter, each.tokens) for waiter, each in zip(waiters, encoded, strict=True)]
+        )
+        answers = asyncio.gather(*(waiter.answer for waiter in waiters))
+        both: set[asyncio.Future[Any]] = {serving, answers}
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            answers.cancel()
+            serving.result()
+        return [verdict for verdict, _ in await answers]
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
