@@ -1,7 +1,8 @@
 """What stands in for the parts around the one under test."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,22 +100,43 @@ class Waiter:
         self.answer.set_result((verdict, model))
 
 
-async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdict]:
-    """All verdicts, in the order of `texts`. Raises what ends the inference."""
-    encoded = await inference.tokenize(texts)
-    waiters = [Waiter() for _ in texts]
-    serving = asyncio.create_task(inference.run())
-    try:
-        inference.submit(
+class Asker:
+    """Asks a running inference stage."""
+
+    def __init__(self, inference: Inference, serving: asyncio.Task[None]) -> None:
+        self._inference = inference
+        self._serving = serving
+
+    async def ask(self, texts: Sequence[str]) -> list[Verdict]:
+        """All verdicts, in the order of `texts`. Raises what ends the inference."""
+        encoded = await self._inference.tokenize(texts)
+        waiters = [Waiter() for _ in texts]
+        self._inference.submit(
             [(waiter, each.tokens) for waiter, each in zip(waiters, encoded, strict=True)]
         )
         answers = asyncio.gather(*(waiter.answer for waiter in waiters))
-        both: set[asyncio.Future[Any]] = {serving, answers}
+        both: set[asyncio.Future[Any]] = {self._serving, answers}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
+        if self._serving.done():
             answers.cancel()
-            serving.result()
+            await asyncio.gather(answers, return_exceptions=True)
+            self._serving.result()
         return [verdict for verdict, _ in await answers]
+
+
+@asynccontextmanager
+async def running(inference: Inference) -> AsyncIterator[Asker]:
+    """Run the stage, once, for as long as it is asked."""
+    serving = asyncio.create_task(inference.run())
+    try:
+        yield Asker(inference, serving)
     finally:
         serving.cancel()
         await asyncio.gather(serving, return_exceptions=True)
+        inference.close()
+
+
+async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdict]:
+    """All verdicts, in the order of `texts`; the stage is closed then."""
+    async with running(inference) as asker:
+        return await asker.ask(texts)
