@@ -1,0 +1,147 @@
+"""The worker's path without Kafka: every line answered, in order, none of it in the logs."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from io import BytesIO
+from math import nan
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from schemas.emotion import EmotionEvent
+from worker.classify import Run
+from worker.engines import Tokens
+from worker.inference import HopelessError, Inference, Job
+from worker.settings import WorkerSettings
+
+from .fakes import FakeEngine, fake_classifier, inference_of
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def classify_command(model: Path, folder: Path, lines: bytes) -> subprocess.CompletedProcess[bytes]:
+    environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "classify"],
+        cwd=folder,
+        env=environment
+        | {
+            "PYTHONPATH": str(ROOT),
+            "WORKER_MODEL": str(model),
+            "WORKER_DEVICE": "cpu",
+            "WORKER_LOG_LEVEL": "debug",
+        },
+        input=lines,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_good_lines_are_answered_in_order_and_bad_ones_complained_of(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    lines = [
+        '{"message_id":"a","text":"오늘 진짜 너무 좋다","room_id":"r","sent_at":0}',
+        "왜 자꾸 연락을 안 받아?",
+        '{"message_id":"c","text":7,"secret":"비밀"}',
+        "가나다 라마바 사! " * 300,
+        "",
+        "{비밀}",
+        "네",
+    ]
+    done = classify_command(tiny_model, tmp_path, "\n".join(lines).encode())
+    events = [EmotionEvent.model_validate_json(line) for line in done.stdout.splitlines()]
+    assert [event.message_id for event in events] == ["a", "2", "4", "5", "7"]
+    assert [event.source.offset for event in events] == [0, 1, 3, 4, 6]
+    assert [event.truncated for event in events] == [False, False, True, False, False]
+    assert events[0].sent_at == "1970-01-01T00:00:00.000Z"
+    errors = done.stderr.decode()
+    complaints = [line for line in errors.splitlines() if line.startswith("line ")]
+    assert [line.partition(":")[0] for line in complaints] == ["line 3", "line 6"]
+    assert "invalid: ValidationError: text:" in complaints[0]
+    assert "undecodable: " in complaints[1]
+    assert done.returncode == 1
+    assert "비밀" not in errors
+    assert not any(line[:6] in errors for line in lines if len(line) > 6 and line[0] != "{")
+
+
+def test_a_model_that_cannot_serve_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    done = classify_command(tmp_path / "model", tmp_path, b"")
+    assert done.returncode == 1
+    errors = done.stderr.decode()
+    assert "Traceback" not in errors
+    (line,) = (line for line in errors.splitlines() if line.startswith("worker: "))
+    assert line.endswith("holds no config.json: not a Hugging Face model")
+
+
+class Shuffled(Inference):
+    """Answers nothing until all is queued, and then in a shuffled order."""
+
+    def hold(self, lines: int, seed: int) -> None:
+        self._held: list[tuple[Job, Tokens]] = []
+        self._lines, self._random = lines, Random(seed)  # noqa: S311  (no secret)
+
+    def submit(self, jobs: Sequence[tuple[Job, Tokens]]) -> None:
+        self._held += jobs
+        if len(self._held) == self._lines:
+            self._random.shuffle(self._held)
+            for job in self._held:
+                super().submit([job])
+
+
+async def run_over(
+    inference: Inference, lines: Sequence[str]
+) -> tuple[int, list[bytes], list[str]]:
+    events: list[bytes] = []
+    complaints: list[str] = []
+    run = Run(inference, WorkerSettings(), events.append, complaints.append)
+    bad = await run.classify(BytesIO("\r\n".join(lines).encode()))
+    return bad, events, complaints
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_lines_keep_their_order_however_results_finish(seed: int) -> None:
+    lines = [f"w{number} " * (1 + number % 17) for number in range(2, 202)]
+    inference = Shuffled(
+        fake_classifier(FakeEngine()),
+        inference_of(fake_classifier(FakeEngine()))._metrics,
+        max_batch_tokens=30,
+        max_wait=0.0 if seed % 2 else 9.0,
+        margin_threshold=0.2,
+        cache_entries=10,
+        clock=lambda: 0.0,
+    )
+    inference.hold(len(lines), seed)
+    bad, events, complaints = await run_over(inference, lines)
+    assert (bad, complaints) == (0, [])
+    ids = [json.loads(event)["message_id"] for event in events]
+    assert ids == [str(place) for place in range(1, len(lines) + 1)]
+
+
+async def test_what_the_model_fails_on_is_complained_of_by_line() -> None:
+    engine = FakeEngine(lambda row: nan if 13 in row else 0.0)
+    bad, events, complaints = await run_over(
+        inference_of(fake_classifier(engine)), ["w2", "w13", "w3", "w13", "w4 비밀"]
+    )
+    assert bad == 2
+    assert [json.loads(event)["message_id"] for event in events] == ["1", "3", "5"]
+    assert complaints == [
+        f"line {line}: unclassifiable: NotFinite: the model returned NaN or infinity"
+        for line in (2, 4)
+    ]
+
+
+async def test_a_broken_model_ends_the_run() -> None:
+    inference = inference_of(fake_classifier(FakeEngine(lambda _: nan)))
+    with pytest.raises(HopelessError, match="100 inputs in a row"):
+        await run_over(inference, [f"w{number}" for number in range(2, 200)])
+
+
+async def test_an_empty_file_has_no_events() -> None:
+    assert await run_over(inference_of(fake_classifier(FakeEngine())), []) == (0, [], [])

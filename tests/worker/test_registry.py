@@ -1,0 +1,133 @@
+"""From an alias to a checked folder on this machine's disk."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from schemas import manifest
+from schemas.emotion import EMOTIONS
+from schemas.manifest import ModelManifest
+from schemas.promotion import ModelPromotion
+from worker import registry
+from worker.classifier import ModelError, ModelId
+
+NOW = "2024-05-01T12:00:00.123Z"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "maum" / "models"
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    """A registry with one version, at which the alias `champion` points."""
+    folder = tmp_path / "registry" / "maum" / "7"
+    (folder / "extra").mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "extra" / "notes.txt").write_text("안녕")
+    stated = ModelManifest(
+        name="maum",
+        version="7",
+        created_at=NOW,
+        labels=list(EMOTIONS),
+        files=manifest.build_files(folder),
+        parent=None,
+        metrics={},
+        settings={},
+    )
+    body = stated.model_dump_json().encode()
+    (folder / manifest.FILE_NAME).write_bytes(body)
+    promotion = ModelPromotion(
+        name="maum",
+        version="7",
+        alias="champion",
+        uri=folder.as_uri(),
+        sha256=hashlib.sha256(body).hexdigest(),
+        previous_version=None,
+        promoted_at=NOW,
+        metrics={},
+    )
+    aliases = tmp_path / "registry" / "aliases"
+    aliases.mkdir()
+    (aliases / "champion.json").write_text(promotion.model_dump_json())
+    return folder
+
+
+def spec(version: Path) -> str:
+    return f"registry:{version.parents[1].as_uri()}#champion"
+
+
+def test_an_alias_becomes_a_checked_folder(version: Path, cache: Path) -> None:
+    found = registry.resolve(spec(version))
+    assert found.model == ModelId("maum", "7")
+    assert found.folder.parent == cache
+    assert (found.folder / "extra" / "notes.txt").read_text() == "안녕"
+
+
+def test_what_was_fetched_is_not_fetched_again(version: Path) -> None:
+    promotion = registry.read_alias(spec(version))
+    found = registry.fetch(promotion)
+    for path in (version / "config.json", version / manifest.FILE_NAME):
+        path.unlink()
+    assert registry.fetch(promotion) == found
+
+
+@pytest.mark.parametrize("name", ["config.json", "extra/notes.txt", manifest.FILE_NAME])
+def test_a_tampered_file_is_refused_and_not_kept(version: Path, cache: Path, name: str) -> None:
+    path = version / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ModelError, match=r"differs from its manifest|has the hash") as caught:
+        registry.resolve(spec(version))
+    assert "\n" not in str(caught.value)
+    assert list(cache.iterdir()) == []
+
+
+def test_an_unexpected_file_is_refused(version: Path) -> None:
+    (version / "code.py").write_text("")
+    with pytest.raises(ModelError, match=r"unexpected: code\.py"):
+        registry.resolve(spec(version))
+
+
+def test_a_file_that_was_tampered_with_in_the_cache_is_refused(version: Path) -> None:
+    found = registry.resolve(spec(version))
+    (found.folder / "config.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"changed: config\.json"):
+        registry.resolve(spec(version))
+
+
+def test_an_alias_that_is_not_there_is_one_line(version: Path) -> None:
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        registry.resolve(spec(version).replace("champion", "nobody"))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_alias_that_is_no_promotion_is_one_line(version: Path) -> None:
+    (version.parents[1] / "aliases" / "champion.json").write_text("{}")
+    with pytest.raises(ModelError, match="cannot be read") as caught:
+        registry.resolve(spec(version))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_with_a_manifest_is_named_by_it(version: Path) -> None:
+    assert registry.resolve(str(version)).model == ModelId("maum", "7")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "vocab.txt"])
+def test_a_folder_without_one_has_the_version_of_its_files(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / name).write_text("1")
+    first = registry.resolve(str(folder)).model
+    assert first.name == "mine"
+    assert registry.resolve(str(folder)).model == first
+    (folder / name).write_text("2")
+    assert registry.resolve(str(folder)).model.version != first.version
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./no/where", "a/b/c"])
+def test_what_is_no_model_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="is no folder"):
+        registry.resolve(name)
