@@ -66,23 +66,35 @@ def read_alias(spec: str) -> ModelPromotion:
 
 def fetch(promotion: ModelPromotion) -> Resolved:
     """Download the promoted version, unless it is here, and check every hash. Raises ModelError."""
-    import fsspec  # noqa: PLC0415
-
     folder = cache_dir() / "models" / promotion.sha256
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    model = ModelId(promotion.name, promotion.version)
+    if folder.is_dir():
         try:
-            filesystem, path = fsspec.core.url_to_fs(promotion.uri)
-            filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
-            _check(partial, promotion.sha256)
+            _check(folder, promotion.sha256)
+        except ModelError:
+            shutil.rmtree(folder, ignore_errors=True)  # spoilt since it was checked: once more
+        else:
+            return Resolved(folder, model)
+    _download(promotion, folder)
+    return Resolved(folder, model)
+
+
+def _download(promotion: ModelPromotion, folder: Path) -> None:
+    """Beside `folder` first, so that what stands there is always whole and checked."""
+    import fsspec  # noqa: PLC0415  (lazy: only registries need it)
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        filesystem, path = fsspec.core.url_to_fs(promotion.uri)
+        filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
+        _check(partial, promotion.sha256)
+        if not folder.is_dir():  # another worker on this machine may have been first
             partial.rename(folder)
-        except (OSError, ValueError, ImportError) as error:
-            raise ModelError(f"{promotion.uri} cannot be fetched: {error}") from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-    _check(folder, promotion.sha256)
-    return Resolved(folder, ModelId(promotion.name, promotion.version))
+    except (OSError, ValueError, ImportError) as error:
+        raise ModelError(f"{promotion.uri} cannot be fetched: {error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check(folder: Path, sha256: str) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from transformers import pipeline
 
 from schemas.emotion import EMOTIONS
 from worker import classifier as classifiers
 from worker.classifier import Classifier, ModelError, ModelId
 from worker.decision import Decision
+from worker.engines import EngineError
 
 from . import tiny
 from .fakes import inference_of, verdicts_of
@@ -211,3 +213,15 @@ def test_a_model_that_cannot_serve_is_refused_in_one_line(
         load(folder)
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_weights_without_the_classifier_head_are_refused_not_made_up(
+    tiny_model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "headless"
+    shutil.copytree(tiny_model, folder)
+    weights = load_file(folder / "model.safetensors")
+    body = {name: tensor for name, tensor in weights.items() if "classifier" not in name}
+    save_file(body, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(EngineError, match="not complete"):
+        load(folder)

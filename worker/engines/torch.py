@@ -65,8 +65,9 @@ class TorchEngine:
         device, precision = choose(device, precision)
         torch.set_num_threads(threads)
         try:
-            model = AutoModelForSequenceClassification.from_pretrained(
+            model, loading = AutoModelForSequenceClassification.from_pretrained(
                 folder,
+                output_loading_info=True,
                 dtype=DTYPES[precision],
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -81,6 +82,10 @@ class TorchEngine:
             first = str(error).strip().splitlines()[0]
             message = f"the weights in {folder} cannot be loaded: {first}"
             raise EngineError(message) from error
+        if loading["missing_keys"]:
+            # transformers would fill them with random numbers, and serve.
+            lacking = ", ".join(sorted(loading["missing_keys"])[:3])
+            raise EngineError(f"the weights in {folder} are not complete: no {lacking}")
         return cls(model, device, precision, pad_id)
 
     @property
