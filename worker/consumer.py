@@ -1,7 +1,8 @@
 """The input: poll, pause and resume, seek and commit, and the group's assignments."""
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import structlog
@@ -81,21 +82,35 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     async def start(self, assignments: Assignments) -> None:
         """Connect and join the group. Raises KafkaConnectionError when nobody answers."""
         self._assignments = assignments
+        self._failed: Exception | None = None
         self._consumer.subscribe([self._topic], listener=self)
         await self._consumer.start()
 
     async def on_partitions_revoked(self, revoked: Collection[TopicPartition]) -> None:
         """Let partitions go: they are drained before this returns."""
-        await self._assignments.revoked(revoked)
+        with self._remembering():
+            await self._assignments.revoked(revoked)
 
     async def on_partitions_assigned(self, assigned: Collection[TopicPartition]) -> None:
         """Take over what aiokafka gives."""
         # aiokafka has begun to fetch; nothing is handed out until the partition is taken over.
-        self._consumer.pause(*assigned)
-        self._assignments.assigned(assigned)
+        with self._remembering():
+            self._consumer.pause(*assigned)
+            self._assignments.assigned(assigned)
+
+    @contextmanager
+    def _remembering(self) -> Iterator[None]:
+        """Keep what a listener raises for the next poll: aiokafka logs and swallows it."""
+        try:
+            yield
+        except Exception as error:
+            self._failed = error
+            raise
 
     async def poll(self, max_records: int, timeout_ms: int) -> Fetched:
         """Records by partition, in order. Raises KafkaError and KafkaProblemError."""
+        if self._failed is not None:
+            raise self._failed
         try:
             fetched: Fetched = await self._consumer.getmany(
                 timeout_ms=timeout_ms, max_records=max_records

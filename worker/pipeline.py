@@ -122,7 +122,8 @@ class Pipeline:
         """Run until stopped. Raises (in a group) what no retry mends; nothing past is committed."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                await self._source.start(self)
+                if not await self._join():
+                    return
                 workers = [
                     self._group.create_task(self._poll()),
                     self._group.create_task(self._keep_house()),
@@ -139,6 +140,20 @@ class Pipeline:
                 task.cancel()
             self.inference.close()
             await self._leave()
+
+    async def _join(self) -> bool:
+        """Join the group, which takes as long as others hold it up; False if stopped meanwhile."""
+        joining = asyncio.ensure_future(self._source.start(self))
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({joining, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if joining.done():
+                await joining
+            return joining.done()
+        finally:
+            joining.cancel()
+            stopping.cancel()
+            await asyncio.gather(joining, stopping, return_exceptions=True)
 
     async def _leave(self) -> None:
         """Close what is open to Kafka; a cluster that is gone must not keep us."""
@@ -190,6 +205,7 @@ class Pipeline:
             if lane is not None:
                 lane.epoch += 1  # late results are dropped
                 self._metrics.forget(partition.topic, partition.partition)
+        self._room.set()
 
     # poll → decode → batch
 
@@ -211,7 +227,12 @@ class Pipeline:
         # Nothing may be awaited between poll and decode: what poll hands out counts as read.
         messages = self._decode(await self._source.poll(POLL_RECORDS, POLL_MS))
         if messages:
-            await self._queue(messages)
+            queueing = asyncio.ensure_future(self._queue(messages))
+            try:
+                await asyncio.shield(queueing)
+            except asyncio.CancelledError:
+                await queueing  # lanes wait for what was taken in: a stop must not lose it here
+                raise
 
     async def _wait_for_room(self) -> None:
         """Backpressure by tokens: wait, and if it lasts pause the partitions and keep polling.
@@ -228,20 +249,16 @@ class Pipeline:
                 await self._room_below(limit // 2)
                 return
         except TimeoutError:
-            paused = list(self._lanes)
-        self._source.pause(paused)
+            pass
         while self.queued_tokens >= limit // 2:
+            self._source.pause(list(self._lanes))  # again: a take-over meanwhile resumes its own
             await self._poll_once()
-        self._source.resume([partition for partition in paused if self._is_live(partition)])
+        self._source.resume([partition for partition, lane in self._lanes.items() if lane.live])
 
     async def _room_below(self, tokens: int) -> None:
         while self.queued_tokens >= tokens:
             self._room.clear()
             await self._room.wait()
-
-    def _is_live(self, partition: TopicPartition) -> bool:
-        lane = self._lanes.get(partition)
-        return lane is not None and lane.live
 
     def _decode(self, fetched: Fetched) -> list[Message]:
         """Records to messages; what cannot be one is answered at once."""
@@ -259,7 +276,8 @@ class Pipeline:
                     continue
                 value = record.value
                 if value is None:
-                    outcome = Outcome("tombstone", (), record.timestamp)
+                    lane.tokens += 1
+                    outcome = Outcome("tombstone", (), record.timestamp, 1)
                     lane.complete(epoch, record.offset, outcome)
                     continue
                 try:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -123,9 +124,8 @@ class IdempotentPublisher:
     ) -> None:
         """Publish `outputs`, and commit `next_offset` once every one is acknowledged."""
         producer = self._producer
-        if producer is None:
-            message = "the publisher is not open"
-            raise RuntimeError(message)
+        if producer is None:  # closed by another lane's failure; this one opens it again as well
+            raise ProducerClosed
         try:
             acknowledged = await _send(producer, source, outputs)
             _raise_first(await asyncio.gather(*acknowledged, return_exceptions=True))
@@ -205,4 +205,9 @@ async def _close(producer: AIOKafkaProducer) -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await producer.stop()
     except TimeoutError:
+        # Its sender would go on trying, and connect anew, for as long as the process lives.
+        sender = producer._sender.sender_task  # noqa: SLF001  (nothing public ends it)
+        if sender is not None:
+            sender.cancel()
+        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (who waits there)
         await producer.client.close()

@@ -1,6 +1,7 @@
 """The commands that talk to Kafka: run, topics, check."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -92,6 +93,10 @@ async def serve(
         if not starting.done():
             return
         serving_hash, loaded = await starting
+        # The model's libraries are hundreds of thousands of objects that stay: no collection, the
+        # interpreter's last one least of all (seconds, after SIGTERM), need look at them.
+        gc.collect()
+        gc.freeze()
         inference = parts.inference(options, loaded, metrics)
         show(loaded, metrics, health)
         source = KafkaSource(connection, options)

@@ -1,0 +1,30 @@
+"""One broker for all of these tests; every test has topics and a group of its own."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from deploy import broker
+from tests.kafka.harness import Cluster
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.parent.name == "kafka":
+            item.add_marker(pytest.mark.kafka)
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[str]:
+    with broker.running() as bootstrap_servers:
+        yield bootstrap_servers
+
+
+@pytest.fixture
+def cluster(servers: str, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+    """Random names on the broker; no settings from outside."""
+    for name in list(os.environ):
+        if name.startswith(("WORKER_", "KAFKA_")):
+            monkeypatch.delenv(name)
+    return Cluster(servers)
