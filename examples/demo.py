@@ -179,7 +179,7 @@ def demonstrate(limit: int | None, screen: Screen) -> int:
             raise DemoError(f"not exactly once; {stack.last_lines(log)}")
     finally:
         ignore_signals()  # a second Ctrl-C must not cut this short
-        with screen.step("stopping everything"):
+        with started, screen.step("stopping everything"):  # even where nobody reads the screen
             started.close()
     if worker.returncode:
         raise DemoError(f"the worker did not stop in order: status {worker.returncode}")
