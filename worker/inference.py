@@ -1,7 +1,7 @@
 """Token ids in, decisions out: batches on the device, one prepared ahead, the culprit isolated."""
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -55,6 +55,7 @@ class Inference:
         self._cache: OrderedDict[Tokens, Decision] = OrderedDict()
         self._clock = clock
         self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait)
+        self._retiring: deque[tuple[Classifier, Batcher[Job]]] = deque()  # swapped, oldest first
         self._queued = asyncio.Event()
         self._slots = asyncio.Semaphore(AHEAD)
         self._failed_alone = 0
@@ -64,16 +65,15 @@ class Inference:
         self._in_flight = 0
         self.busy_since: float | None = None  # since when the device owes us a batch
 
-    @property
-    def queued_tokens(self) -> int:
-        """Tokens that wait for a batch."""
-        return self._batcher.tokens
-
     async def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
         """Encode off the event loop."""
         loop = asyncio.get_running_loop()
         with self._metrics.stage_seconds.labels("tokenize").time():
-            return await loop.run_in_executor(self._tokenizing, self.classifier.tokenize, texts)
+            while True:
+                classifier = self.classifier
+                encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
+                if classifier is self.classifier:  # else it was swapped meanwhile: its own ids
+                    return encoded
 
     def submit(self, jobs: Sequence[tuple[Job, Tokens]]) -> None:
         """Queue jobs; those whose token sequence was decided lately are resolved at once."""
@@ -94,7 +94,10 @@ class Inference:
             self._queued.set()
 
     def swap(self, classifier: Classifier) -> None:
-        """Serve with `classifier` from the next batch on."""
+        """Serve with `classifier` from now on; what is queued was tokenised for the old one."""
+        if len(self._batcher):
+            self._retiring.append((self.classifier, self._batcher))
+            self._batcher = Batcher(self._batcher.max_batch_tokens, self._batcher.max_wait)
         self.classifier = classifier
         self._cache.clear()
 
@@ -104,8 +107,7 @@ class Inference:
         async with asyncio.TaskGroup() as batches:
             while True:
                 await self._slots.acquire()
-                rows = await self._next_batch()
-                classifier = self.classifier
+                classifier, rows = await self._next_batch()
                 tokens = [row.tokens for row in rows]
                 prepared = await loop.run_in_executor(self._preparing, classifier.prepare, tokens)
                 done = loop.run_in_executor(self._device, self._infer, classifier, tokens, prepared)
@@ -113,15 +115,19 @@ class Inference:
                 self.busy_since = self.busy_since or self._clock()
                 batches.create_task(self._finish(rows, classifier, done))
 
-    async def _next_batch(self) -> list[Row[Job]]:
+    async def _next_batch(self) -> tuple[Classifier, list[Row[Job]]]:
         while True:
-            rows = self._batcher.take(self._clock())
+            while self._retiring and not len(self._retiring[0][1]):
+                self._retiring.popleft()
+            serving = (self.classifier, self._batcher)
+            classifier, batcher = self._retiring[0] if self._retiring else serving
+            rows = batcher.take(self._clock())
             for row in rows:
                 row.items = [job for job in row.items if job.wanted()]
             rows = [row for row in rows if row.items]
             if rows:
-                return rows
-            if not len(self._batcher):
+                return classifier, rows
+            if not len(batcher) and batcher is self._batcher:
                 self._queued.clear()
                 await self._queued.wait()
 

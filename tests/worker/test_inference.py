@@ -114,6 +114,21 @@ async def test_another_model_answers_from_the_next_batch_on() -> None:
     assert (len(old.batches), len(new.batches)) == (1, 1)
 
 
+async def test_what_was_queued_before_a_swap_is_answered_by_the_model_it_was_tokenised_for() -> (
+    None
+):
+    old, new = FakeEngine(), FakeEngine()
+    inference = inference_of(fake_classifier(old))
+    before, after = Waiter(), Waiter()
+    inference.submit([(before, (0, 2))])
+    inference.swap(fake_classifier(new, ModelId("fake", "2")))
+    inference.submit([(after, (0, 2))])
+    async with running(inference):
+        models = [(await waiter.answer)[1].version for waiter in (before, after)]
+    assert models == ["1", "2"]
+    assert (old.batches, new.batches) == ([[(0, 2)]], [[(0, 2)]])
+
+
 async def test_what_nobody_wants_any_more_is_not_inferred() -> None:
     engine = FakeEngine()
     inference = inference_of(fake_classifier(engine))
