@@ -1,0 +1,57 @@
+"""The cluster's errors, each as one line that says what to do."""
+
+from pathlib import Path
+
+import pytest
+from aiokafka import errors
+from pydantic import SecretStr
+
+from worker import kafka
+from worker.settings import KafkaSettings, SettingsError
+
+
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (errors.TopicAuthorizationFailedError("chat.messages"), "grant Read on the input"),
+        (errors.GroupAuthorizationFailedError("maum-worker"), "grant Read on WORKER_GROUP_ID"),
+        (errors.TransactionalIdAuthorizationFailed("maum-worker.t.0"), "transactional ids that"),
+        (errors.MessageSizeTooLargeError("too\nlarge"), "raise max.message.bytes"),
+        (errors.IncompatibleBrokerVersion("InitProducerId"), "InitProducerId"),
+    ],
+)
+def test_what_no_retry_mends_is_one_line_with_advice(error: errors.KafkaError, advice: str) -> None:
+    assert isinstance(error, kafka.FATAL)
+    assert advice in kafka.line(error)
+    assert "\n" not in kafka.line(error)
+
+
+def test_our_own_errors_are_told_as_they_were_written() -> None:
+    assert kafka.line(kafka.KafkaProblemError("no such topic: x")) == "no such topic: x"
+
+
+def test_a_certificate_that_is_none_is_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "ca.pem"
+    file.write_text("not a certificate")
+    with pytest.raises(SettingsError, match="KAFKA_SSL_CAFILE") as raised:
+        kafka.connection(KafkaSettings(security_protocol="SSL", ssl_cafile=file))
+    assert len(raised.value.mistakes) == 1
+
+
+def test_a_missing_client_certificate_is_a_mistake_in_the_settings(tmp_path: Path) -> None:
+    file = tmp_path / "absent.pem"
+    with pytest.raises(SettingsError, match="KAFKA_SSL_CERTFILE"):
+        kafka.connection(
+            KafkaSettings(
+                security_protocol="SASL_SSL",
+                sasl_username="u",
+                sasl_password=SecretStr("p"),
+                ssl_certfile=file,
+            )
+        )
+
+
+def test_a_plain_connection_needs_no_certificates() -> None:
+    connection = kafka.connection(KafkaSettings(bootstrap_servers="a:1,b:2"))
+    assert connection["bootstrap_servers"] == "a:1,b:2"
+    assert connection["ssl_context"] is None
