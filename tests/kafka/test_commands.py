@@ -1,0 +1,169 @@
+"""`python -m worker`: run, topics and check as processes, with a tiny random model."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+
+import pytest
+
+from deploy.embedded import free_port
+from tests.kafka import verifier
+from tests.kafka.harness import Cluster, Input, chat
+from tests.worker import tiny
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tiny.save(folder)
+    return folder
+
+
+@pytest.fixture
+def environment(cluster: Cluster, model: Path) -> dict[str, str]:
+    return {
+        **os.environ,
+        **cluster.environment(cluster.settings()),
+        "PYTHONPATH": str(ROOT),
+        "WORKER_MODEL": str(model),
+        "WORKER_ADMIN_PORT": "0",
+        "WORKER_DEVICE": "cpu",
+        "WORKER_THREADS": "1",
+        "WORKER_SESSION_TIMEOUT_MS": "6000",
+    }
+
+
+def command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "worker", *words]
+
+
+def call(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        command(*words),
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    process = subprocess.Popen(
+        command("run"), env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def get(port: int, path: str) -> int:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=2) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
+    except OSError:
+        return 0
+
+
+async def test_sigterm_finishes_what_is_in_flight_and_exits_0_at_once(
+    cluster: Cluster, environment: dict[str, str]
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 4)
+    port = free_port()
+    environment |= {"WORKER_ADMIN_PORT": str(port)}
+    with running(environment) as process:
+        deadline = monotonic() + 40
+        while await asyncio.to_thread(get, port, "/ready") != 200:
+            assert process.poll() is None
+            assert monotonic() < deadline
+            await asyncio.sleep(0.05)
+        inputs = [Input(chat(number, "네 " * (number % 30))) for number in range(400)]
+        await cluster.produce(settings.input_topic, inputs)
+        started = monotonic()
+        process.send_signal(signal.SIGTERM)
+        _, told = await asyncio.to_thread(process.communicate, None, 20)
+        assert process.returncode == 0, told
+        assert monotonic() - started < 4
+    assert "Traceback" not in told
+    async with cluster.worker(settings):  # the rest
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 400
+
+
+def test_a_missing_topic_is_told_in_one_line_exit_1(environment: dict[str, str]) -> None:
+    done = call(environment, "run")
+    assert done.returncode == 1
+    lines = [line for line in done.stderr.splitlines() if "no such topic" in line]
+    assert len(lines) == 1
+    assert "python -m worker topics" in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_broker_it_tries_again_is_not_ready_and_exits_1(
+    environment: dict[str, str],
+) -> None:
+    port = free_port()
+    environment |= {
+        "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
+        "WORKER_START_SECONDS": "2",
+        "WORKER_ADMIN_PORT": str(port),
+    }
+    with running(environment) as process:
+        deadline, status = monotonic() + 20, 0
+        while not status and process.poll() is None and monotonic() < deadline:
+            status = get(port, "/ready")
+            sleep(0.02)
+        _, told = process.communicate(timeout=30)
+    assert status == 503
+    assert process.returncode == 1
+    assert "trying again" in told
+    assert "did not answer for 2 s" in told
+    assert "Traceback" not in told
+
+
+def test_a_wrong_certificate_file_is_a_wrong_setting(environment: dict[str, str]) -> None:
+    done = call(
+        environment
+        | {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": str(ROOT / "pyproject.toml")},
+        "run",
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("worker: KAFKA_SSL_CAFILE")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_topics_can_be_created_twice_and_check_tells_what_is_missing(
+    environment: dict[str, str],
+) -> None:
+    missing = call(environment, "check")
+    assert missing.returncode == 1
+    assert "no such topic" in missing.stdout
+    first = call(environment, "topics", "--partitions", "3")
+    assert first.returncode == 0, first.stderr
+    assert first.stdout.count("created") == 5
+    second = call(environment, "topics", "--partitions", "3")
+    assert second.returncode == 0
+    assert second.stdout.count("exists") == 5
+    there = call(environment, "check")
+    assert there.returncode == 0, there.stdout + there.stderr
+    assert "the topics are there" in there.stdout

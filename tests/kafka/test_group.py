@@ -1,0 +1,266 @@
+"""Workers that come, go, crash and linger: whoever owns a partition, results come once."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError, ProducerFenced
+
+from tests.kafka import verifier
+from tests.kafka.harness import Cluster, FakeEngine, Input, chat, eventually
+from worker import pipeline as pipelines
+from worker.classifier import Tokenized
+from worker.codec import Output
+from worker.publisher import IdempotentPublisher, TransactionalPublisher
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+def messages(count: int, start: int = 0, partitions: int = 4) -> list[Input]:
+    return [
+        Input(chat(number), f"room{number % 9}".encode(), partition=number % partitions)
+        for number in range(start, start + count)
+    ]
+
+
+async def stream(cluster: Cluster, topic: str, rounds: int) -> None:
+    for number in range(rounds):
+        await cluster.produce(topic, messages(40, start=40 * number))
+        await asyncio.sleep(0.03)
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_a_worker_joins_and_leaves_while_messages_stream(
+    cluster: Cluster, delivery: str
+) -> None:
+    settings = cluster.settings(delivery=delivery)
+    await cluster.create(settings, 4)
+    async with cluster.worker(settings, FakeEngine(0.001)) as first:
+        await first.ready()
+        streaming = asyncio.create_task(stream(cluster, settings.input_topic, 60))
+        async with cluster.worker(settings, FakeEngine(0.001)) as second:
+            await second.ready()
+            before = second.count("event")
+            await eventually(lambda: second.count("event") >= before + 50, second.task)
+            await second.stop()
+        await streaming
+        await verifier.settled(cluster.servers, settings)
+        assert first.count("event") + second.count("event") == 2400
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 2400
+
+
+async def test_a_worker_cancelled_in_the_middle_leaves_nothing_half_done(cluster: Cluster) -> None:
+    settings = cluster.settings(commit_records=20)
+    await cluster.create(settings, 4)
+    await cluster.produce(settings.input_topic, messages(2000))
+    for crash_after in (100, 300):
+        async with cluster.worker(settings, FakeEngine(0.002)) as worker:
+            await eventually(lambda: worker.count("event") >= crash_after, worker.task)  # noqa: B023
+            await worker.crash()
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 2000
+
+
+async def test_a_killed_process_leaves_nothing_half_done(cluster: Cluster) -> None:
+    settings = cluster.settings(commit_records=20)
+    await cluster.create(settings, 4)
+    await cluster.produce(settings.input_topic, messages(3000))
+    environment = {
+        **os.environ,
+        **cluster.environment(settings),
+        "WORKER_COMMIT_INTERVAL_MS": "5",
+        "WORKER_COMMIT_RECORDS": "20",
+        "WORKER_SESSION_TIMEOUT_MS": "6000",
+    }
+    child = subprocess.Popen(  # noqa: ASYNC220  (it starts at once)
+        [sys.executable, "-m", "tests.kafka.child"],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        deadline = monotonic() + 20
+        reached: dict[int, int] = {}
+        while sum(reached.values()) < 300:
+            assert monotonic() < deadline
+            assert child.poll() is None
+            await asyncio.sleep(0.02)
+            try:
+                reached = await verifier.committed(
+                    cluster.servers, settings.group_id, settings.input_topic
+                )
+            except KafkaError:
+                continue
+    finally:
+        child.kill()
+        child.wait()
+    done = await verifier.committed(cluster.servers, settings.group_id, settings.input_topic)
+    assert sum(done.values()) < 3000, "killed too late to prove anything"
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 3000
+
+
+async def test_who_opens_a_partition_fences_its_former_owner(cluster: Cluster) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    place = TopicPartition(settings.input_topic, 0)
+    output = [Output(settings.emotion_topic, None, b"{}", [])]
+    former, latter = (
+        TransactionalPublisher(cluster.connection, settings.group_id, 30_000) for _ in range(2)
+    )
+    try:
+        await former.open(place)
+        await former.publish(place, output, 1)
+        await latter.open(place)
+        with pytest.raises(ProducerFenced):
+            await former.publish(place, output, 2)
+        await latter.publish(place, output, 3)
+    finally:
+        await former.stop()
+        await latter.stop()
+    assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 2
+    assert await verifier.committed(cluster.servers, settings.group_id, place.topic) == {0: 3}
+
+
+async def test_a_fenced_worker_that_still_owns_the_partition_goes_on_from_the_commit(
+    cluster: Cluster,
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 2)
+    stranger = TransactionalPublisher(cluster.connection, settings.group_id, 30_000)
+    async with cluster.worker(settings) as worker:
+        await cluster.produce(settings.input_topic, messages(100, partitions=2))
+        await verifier.settled(cluster.servers, settings)
+        await stranger.open(TopicPartition(settings.input_topic, 0))
+        await cluster.produce(settings.input_topic, messages(200, start=100, partitions=2))
+        await verifier.settled(cluster.servers, settings)
+        await stranger.stop()
+        assert worker.metrics.transactions.labels("aborted")._value.get() >= 1
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 300
+
+
+async def test_a_broken_producer_shared_by_all_partitions_is_replaced(cluster: Cluster) -> None:
+    settings = cluster.settings(delivery="at_least_once")
+    await cluster.create(settings, 4)
+    made: list[IdempotentPublisher] = []
+
+    def publisher(source: Any) -> IdempotentPublisher:  # noqa: ANN401
+        made.append(IdempotentPublisher(cluster.connection, source.commit))
+        return made[0]
+
+    async with cluster.worker(settings, publisher=publisher) as worker:
+        await worker.ready()
+        assert made[0]._producer is not None
+        await made[0]._producer.stop()
+        await cluster.produce(settings.input_topic, messages(400))
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings, repeats=True)
+    assert report.problems == []
+
+
+async def test_a_publisher_that_another_partition_closed_can_be_opened_again(
+    cluster: Cluster,
+) -> None:
+    settings = cluster.settings(delivery="at_least_once")
+    await cluster.create(settings, 1)
+    place = TopicPartition(settings.input_topic, 0)
+
+    async def commit(_place: TopicPartition, _offset: int) -> None:
+        """Nobody asks."""
+
+    publisher = IdempotentPublisher(cluster.connection, commit)
+    with pytest.raises(KafkaError):  # what a lane recovers from
+        await publisher.publish(place, [], 1)
+    await publisher.open(place)
+    await publisher.publish(place, [Output(settings.emotion_topic, None, b"{}", [])], 1)
+    await publisher.stop()
+
+
+async def test_a_stop_while_texts_are_tokenized_finishes_them(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    async with cluster.worker(settings) as worker:
+        await worker.ready()
+        serving = worker.pipeline.inference.classifier
+        tokenize, entered = serving.tokenize, asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def slowly(texts: Sequence[str]) -> list[Tokenized]:
+            loop.call_soon_threadsafe(entered.set)
+            asyncio.run(asyncio.sleep(0.5))
+            return tokenize(texts)
+
+        monkeypatch.setattr(serving, "tokenize", slowly)
+        await cluster.produce(settings.input_topic, [Input(chat(1))])
+        await entered.wait()
+        started = monotonic()
+        await worker.stop()
+        assert monotonic() - started < 3
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 1
+
+
+async def test_a_stop_before_the_group_is_joined_is_heeded(cluster: Cluster) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    async with cluster.worker(settings) as worker:
+        await asyncio.sleep(0)
+        started = monotonic()
+        await worker.stop()
+        assert monotonic() - started < 3
+
+
+async def test_a_rebalance_under_backpressure_does_not_flood_the_queue(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "POLL_RECORDS", 50)
+    monkeypatch.setattr(pipelines, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(pipelines, "REVOKE_SECONDS", 0.2)
+    settings = cluster.settings(max_queue_tokens=200)
+    await cluster.create(settings, 2)
+    await cluster.produce(settings.input_topic, messages(3000, partitions=2))
+    engines = FakeEngine(), FakeEngine()
+    for engine in engines:
+        engine.go_on.clear()
+    async with cluster.worker(settings, engines[0]) as first:
+        await eventually(lambda: first.pipeline.queued_tokens >= 200, first.task)
+        await asyncio.sleep(0.3)  # paused
+        async with cluster.worker(settings, engines[1]) as second:
+            await second.ready()
+            await first.ready()
+            await asyncio.sleep(1.5)
+            for worker in (first, second):
+                assert worker.pipeline.queued_tokens <= 200 + 3 * 2 * 50
+            for engine in engines:
+                engine.go_on.set()
+            await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 3000
+
+
+def test_the_settings_of_a_child_are_those_of_the_test(cluster: Cluster) -> None:
+    settings = cluster.settings()
+    names = {name.removeprefix("WORKER_").lower() for name in cluster.environment(settings)}
+    assert names - {"kafka_bootstrap_servers"} <= set(WorkerSettings.model_fields)
