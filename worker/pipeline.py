@@ -122,24 +122,30 @@ class Pipeline:
         """Run until stopped. Raises (in a group) what no retry mends; nothing past is committed."""
         try:
             async with asyncio.TaskGroup() as self._group:
-                if not await self._join():
-                    return
-                workers = [
-                    self._group.create_task(self._poll()),
-                    self._group.create_task(self._keep_house()),
-                    self._group.create_task(self.inference.run()),
-                ]
-                await self._stopping.wait()
-                workers[0].cancel()
-                log.info("stopping: finishing what is in flight", tokens=self.queued_tokens)
-                await self.revoked(list(self._lanes), self._settings.drain_seconds / 2)
-                for task in workers:
-                    task.cancel()
+                try:
+                    await self._serve()
+                finally:
+                    self._stopping.set()  # an ending group takes no new lanes
         finally:
             for task in self._tasks.values():
                 task.cancel()
             self.inference.close()
             await self._leave()
+
+    async def _serve(self) -> None:
+        workers: list[asyncio.Task[None]] = []
+        if await self._join():
+            workers = [
+                self._group.create_task(self._poll()),
+                self._group.create_task(self._keep_house()),
+                self._group.create_task(self.inference.run()),
+            ]
+            await self._stopping.wait()
+            workers[0].cancel()
+        log.info("stopping: finishing what is in flight", tokens=self.queued_tokens)
+        await self.revoked(list(self._lanes), self._settings.drain_seconds / 2)
+        for task in workers:
+            task.cancel()
 
     async def _join(self) -> bool:
         """Join the group, which takes as long as others hold it up; False if stopped meanwhile."""
@@ -157,10 +163,10 @@ class Pipeline:
 
     async def _leave(self) -> None:
         """Close what is open to Kafka; a cluster that is gone must not keep us."""
-        for closing in (self._publisher.stop(), self._source.stop()):
+        for close in (self._publisher.stop, self._source.stop):
             try:
                 async with asyncio.timeout(LEAVE_SECONDS):
-                    await closing
+                    await close()
             except (TimeoutError, KafkaError) as error:
                 log.warning("Kafka could not be left properly", error=type(error).__name__)
 

@@ -89,6 +89,10 @@ class TransactionalPublisher:
         producer = self._producers.pop(source, None)
         if producer is not None:
             await _close(producer)
+            # A fenced producer fails a future that nobody awaits, and asyncio would complain of it.
+            ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
+            if ended is not None and ended.done() and not ended.cancelled():
+                ended.exception()
 
     async def stop(self) -> None:
         """Close the producers of all partitions."""

@@ -16,6 +16,7 @@ async def main() -> None:
     connection, settings = kafka.connection(KafkaSettings()), WorkerSettings()
     metrics = Metrics()
     source = KafkaSource(connection, settings)
+    source._consumer._rebalance_timeout_ms = 1000  # as in the harness
     publisher = TransactionalPublisher(
         connection, settings.group_id, settings.transaction_timeout_ms
     )

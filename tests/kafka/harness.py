@@ -152,6 +152,8 @@ class Cluster:
         """A running worker, stopped in order at the end of the block."""
         metrics = Metrics()
         source = KafkaSource(self.connection, settings)
+        # The embedded broker waits for the dead as long as a rebalance may take, not a session.
+        source._consumer._rebalance_timeout_ms = 6000
         published = publisher(source) if publisher else self.publisher(settings, source)
         engine = engine or FakeEngine()
         inference = parts.inference(settings, classifier(engine), metrics)

@@ -155,9 +155,10 @@ def test_a_wrong_certificate_file_is_a_wrong_setting(environment: dict[str, str]
 def test_topics_can_be_created_twice_and_check_tells_what_is_missing(
     environment: dict[str, str],
 ) -> None:
-    missing = call(environment, "check")
+    missing = call(environment | {"WORKER_MODEL": str(ROOT / "deploy")}, "check")
     assert missing.returncode == 1
-    assert "no such topic" in missing.stdout
+    assert "kafka: no such topic" in missing.stdout
+    assert "holds no config.json" in missing.stdout
     first = call(environment, "topics", "--partitions", "3")
     assert first.returncode == 0, first.stderr
     assert first.stdout.count("created") == 5

@@ -31,7 +31,9 @@ async def test_the_commit_steps_over_aborted_records_and_markers_at_the_end(
             await verifier.settled(cluster.servers, settings)
             await transaction(producer, topic, 200, abort=True)  # and while it runs
             await verifier.settled(cluster.servers, settings)
-            await transaction(producer, topic, 300, abort=False)
+            # By another producer: the embedded broker lists aborted transactions that ended before
+            # the fetched offset, and the client then hides what the same producer wrote later.
+            await cluster.produce(topic, [Input(chat(n), partition=n % 2) for n in range(20)])
             await verifier.settled(cluster.servers, settings)
             assert worker.count("gap") >= 2
     report = await verifier.verify(cluster.servers, settings)
