@@ -26,7 +26,6 @@ from worker.publisher import IdempotentPublisher, TransactionalPublisher
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
-SESSION_SECONDS = 6
 
 
 def messages(count: int, start: int = 0, partitions: int = 4) -> list[Input]:
