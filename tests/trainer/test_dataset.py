@@ -1,0 +1,150 @@
+"""Files of every kind come in alike, and each kind of bad file is one clear line."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from schemas.emotion import EMOTIONS
+from trainer import dataset
+from trainer.dataset import DataError, Labelled
+
+ROWS = [
+    {"id": f"a{place}", "text": f'"글" {place}', "emotion": emotion}
+    for place, emotion in enumerate(EMOTIONS)
+]
+
+
+def write(path: Path, rows: list[dict[str, str]]) -> Path:
+    """Write `rows` as the name's ending says."""
+    if path.suffix == ".parquet":
+        dataset.write_parquet(path, rows)
+    elif path.suffix == ".jsonl":
+        lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    elif path.suffix == ".csv":
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        lines = ["\t".join(row) for row in rows[:1]] + ["\t".join(row.values()) for row in rows]
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", dataset.KINDS)
+def test_every_kind_of_file_holds_the_same(tmp_path: Path, kind: str) -> None:
+    found = dataset.read_labelled(write(tmp_path / f"rows{kind}", ROWS))
+    assert found == [Labelled(row["id"], row["text"], row["emotion"]) for row in ROWS]
+
+
+def test_a_row_without_an_id_is_named_by_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path / "chat.tsv", [{"text": "가"}, {"text": "나"}])
+    assert [row.id for row in dataset.read_texts(path)] == ["chat-1", "chat-2"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_bytes("text,emotion\r\n좋다,기쁨\r\n싫다,분노\r\n".encode("utf-8-sig"))
+    assert [row.emotion for row in dataset.read_labelled(path, at_least=0)] == ["기쁨", "분노"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.txt", b"", "must end in one of"),
+        ("a.jsonl", b"", "is empty"),
+        ("a.tsv", b"text\temotion\n", "is empty"),
+        ("a.tsv", "text\n글\n".encode() + "한글\n".encode("cp949"), "line 3 is not UTF-8"),
+        ("a.jsonl", b"{\n", "line 1 is no JSON"),
+        ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"word": "a"}\n', "row 2 has other fields"),
+        ("a.csv", b"text,emotion\na\n", "line 2 has not as many fields"),
+        ("a.parquet", b"PAR0", "is no Parquet file"),
+        ("a.csv", b"word\na\n", "has no column text"),
+        ("a.csv", b"text,emotion\n ,a\n", "row 1 has no text"),
+        ("a.csv", b"id,text\n1,a\n1,b\n", "has 1 ids more than once: '1'"),
+        ("a.csv", b"text\na\n", "has no column emotion"),
+        ("a.csv", "text,emotion\na,기쁨\nb,설렘\n".encode(), "unknown labels: '설렘'; the six"),
+        ("a.csv", "text,emotion\na,기쁨\nb,기쁨\n".encode(), "one class only: every row is 기쁨"),
+        ("a.csv", "text,emotion\na,기쁨\nb,분노\n".encode(), "too small: 불안 0, 슬픔 0"),
+    ],
+)
+def test_a_bad_file_is_one_line_that_says_where(
+    tmp_path: Path, name: str, content: bytes, complaint: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        dataset.read_labelled(path)
+    assert complaint in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="No such file"):
+        dataset.read_texts(tmp_path / "none.csv")
+
+
+def test_a_golden_set_needs_twenty_of_each(tmp_path: Path) -> None:
+    rows = [
+        {"id": f"{place}-{emotion}", "text": f"{emotion} {place}", "emotion": emotion}
+        for emotion in EMOTIONS
+        for place in range(20)
+    ]
+    path = write(tmp_path / "golden.tsv", rows)
+    assert len(dataset.read_golden(path)) == 120
+    write(path, rows[1:])
+    with pytest.raises(DataError, match="분노 19; at least 20"):
+        dataset.read_golden(path)
+
+
+def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "folder.parquet").mkdir()  # anything that cannot be written
+    with pytest.raises(DataError, match="cannot be written"):
+        dataset.write_parquet(tmp_path / "folder.parquet", ROWS)
+
+
+def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": "1",
+            "text": "글",
+            "pred_emotion": "기쁨",
+            "pred_conf": 0.5,
+            "pred_margin": 0.4,
+            "scores": [0.1] * 5 + [0.5],
+        }
+    ]
+    path = tmp_path / "pseudo.parquet"
+    dataset.write_parquet(path, rows)
+    (found,) = dataset.read_pseudo(path)
+    assert (found.pred_emotion, found.pred_conf, found.scores[5]) == ("기쁨", 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"text": "a", "pred_emotion": "설렘", "pred_conf": "1", "pred_margin": "1"},
+        {"text": "a", "pred_emotion": "기쁨", "pred_conf": "sure", "pred_margin": "1"},
+        {
+            "text": "a",
+            "pred_emotion": "기쁨",
+            "pred_conf": "1",
+            "pred_margin": "1",
+            "scores": "[1]",
+        },
+    ],
+)
+def test_a_pseudo_label_that_makes_no_sense_is_refused(tmp_path: Path, row: dict[str, str]) -> None:
+    with pytest.raises(DataError, match="cannot be read"):
+        dataset.read_pseudo(write(tmp_path / "pseudo.jsonl", [row]))
+
+
+def test_a_human_label_wins_over_others_of_the_same_text() -> None:
+    people = [Labelled("h1", "글 ", "기쁨"), Labelled("h2", "글", "슬픔")]
+    others = [Labelled("o1", "글", "분노"), Labelled("o2", "말", "분노")]
+    assert dataset.merge(people, others) == [people[1], others[1]]

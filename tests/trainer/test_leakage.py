@@ -1,0 +1,82 @@
+"""A golden text is known again however it is dressed up."""
+
+import unicodedata
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trainer import leakage
+from trainer.dataset import Text
+from trainer.leakage import Firewall, LeakageError
+
+GOLDEN = [
+    Text("g1", "오늘 면접에서 떨어졌어 너무 속상하다"),
+    Text("g2", "ㅋㅋㅋㅋ 진짜 웃겨"),
+    Text("g3", "😊😊"),
+    Text("g4", "네"),
+]
+OTHERS = ["내일 비 온대 우산 챙겨", "점심 뭐 먹을까", "면접 준비는 잘 되고 있어?", "응", "😭"]
+
+
+@pytest.mark.parametrize(
+    ("text", "golden"),
+    [
+        ("오늘 면접에서 떨어졌어 너무 속상하다", "g1"),
+        ("오늘면접에서떨어졌어너무속상하다!!", "g1"),
+        (unicodedata.normalize("NFD", "오늘 면접에서 떨어졌어 너무 속상하다"), "g1"),
+        ("오늘 면접에서 떨어졌어... 너무너무 속상하다ㅠㅠ", "g1"),
+        ("ㅋㅋ 진짜 웃겨", "g2"),
+        ("ㅋ 진짜 웃겨!", "g2"),
+        ("😊", "g3"),
+        ("네에.", None),
+        ("네네네", "g4"),
+    ],
+)
+def test_a_golden_text_is_found_in_disguise(text: str, golden: str | None) -> None:
+    found = Firewall(GOLDEN).match(Text("t", text))
+    assert (found.golden if found else None) == golden
+
+
+@pytest.mark.parametrize("text", OTHERS)
+def test_a_text_about_the_same_thing_is_no_repeat(text: str) -> None:
+    assert Firewall(GOLDEN).match(Text("t", text)) is None
+
+
+def test_an_overlap_stops_and_lists_the_pairs_without_the_golden_text() -> None:
+    rows = [Text("a", "네"), Text("b", "응"), Text("c", "ㅋㅋ진짜 웃겨")]
+    with pytest.raises(LeakageError) as caught:
+        Firewall(GOLDEN).check(rows)
+    assert str(caught.value).splitlines() == [
+        "2 texts that would train repeat golden ones; take them out:",
+        "  a ~ g4 (1.00)",
+        "  c ~ g2 (1.00)",
+    ]
+    assert Firewall(GOLDEN).without(rows) == [rows[1]]
+    Firewall(GOLDEN).check([rows[1]])
+
+
+def test_a_long_list_of_pairs_is_cut() -> None:
+    with pytest.raises(LeakageError) as caught:
+        Firewall(GOLDEN).check([Text(str(n), "네") for n in range(50)])
+    assert len(str(caught.value).splitlines()) == leakage.SHOWN + 2
+    assert str(caught.value).endswith("and 30 more")
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_every_text_matches_itself_and_normalising_twice_changes_nothing(text: str) -> None:
+    found = Firewall([Text("g", text)]).match(Text("t", text))
+    assert found is not None
+    assert found.likeness == 1.0
+    assert leakage.normal(leakage.normal(text)) == leakage.normal(text)
+
+
+@given(st.text("가나다라마바사아자차카타파하 ", min_size=12, max_size=60), st.integers(0, 99))
+def test_one_changed_letter_of_a_long_text_hides_nothing(text: str, seed: int) -> None:
+    if len(leakage.normal(text)) < 12:
+        return
+    place = Random(seed).randrange(len(text))  # noqa: S311  (no secret)
+    changed = text[:place] + "힣" + text[place + 1 :]
+    found = Firewall([Text("g", text)]).match(Text("t", changed))
+    assert found is not None

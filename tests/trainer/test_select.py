@@ -1,0 +1,130 @@
+"""What is believed, and what a training set is mixed from."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schemas.emotion import EMOTIONS
+from trainer import select
+from trainer.dataset import Labelled, Pseudo
+from trainer.select import Policy
+
+
+def row(name: int, emotion: int = 0, confidence: float = 0.9, text: str | None = None) -> Pseudo:
+    scores = [(1 - confidence) / 5] * 6
+    scores[emotion] = confidence
+    margin = confidence - (1 - confidence) / 5
+    words = text or f"글 {name}"
+    return Pseudo(str(name), words, EMOTIONS[emotion], confidence, margin, tuple(scores))
+
+
+def held_out(accuracy: dict[int, float], count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions of 0.9 confidence, right as often as said, class by class."""
+    draws = np.random.default_rng(4)
+    predicted = np.repeat(np.arange(6), count)
+    right = draws.random(len(predicted)) < np.array(
+        [accuracy.get(k, 0.97) for k in predicted.tolist()]
+    )
+    labels = np.where(right, predicted, (predicted + 1) % 6)
+    probabilities = np.full((len(predicted), 6), 0.02)
+    probabilities[np.arange(len(predicted)), predicted] = 0.9
+    return probabilities, labels
+
+
+def test_the_seeds_filter_takes_both_thresholds_as_least_values() -> None:
+    rows = [row(1, confidence=0.75), row(2, confidence=0.7499), row(3, confidence=0.99)]
+    assert [each.id for each in select.seed_filter(rows, 0.75, 0.20)] == ["1", "3"]
+    assert select.seed_filter(rows, 0.0, 0.98)[0].id == "3"
+
+
+@given(st.floats(0.75, 1.0))
+def test_the_seeds_margin_rule_never_binds(confidence: float) -> None:
+    assert len(select.seed_filter([row(1, confidence=confidence)], 0.75, 0.50)) == 1
+
+
+def test_a_class_that_the_teacher_gets_wrong_is_not_believed() -> None:
+    probabilities, labels = held_out({2: 0.6})
+    policy = select.learn(probabilities, labels, dict.fromkeys(EMOTIONS, 1 / 6), target=0.9)
+    assert policy.thresholds[EMOTIONS[2]] == select.NEVER
+    assert policy.thresholds[EMOTIONS[0]] < 0.95
+    accepted = select.calibrated_filter([row(1, 0), row(2, 2)], policy)
+    assert [each.pred_emotion for each in accepted] == [EMOTIONS[0]]
+
+
+def test_few_held_out_labels_prove_nothing() -> None:
+    probabilities, labels = held_out({}, count=10)
+    policy = select.learn(probabilities, labels, {}, target=0.9)
+    assert set(policy.thresholds.values()) == {select.NEVER}
+
+
+def test_the_bound_is_wrong_as_seldom_as_it_says() -> None:
+    draws = np.random.default_rng(9)
+    hits = draws.binomial(60, 0.85, size=4000)
+    too_high = sum(select.lower_bound(int(each), 60, 0.05) > 0.85 for each in hits)
+    assert too_high / 4000 <= 0.055
+    assert select.lower_bound(0, 60) == 0.0
+
+
+def test_no_class_is_taken_beyond_its_quota_and_the_surest_come_first() -> None:
+    quota: dict[str, float] = dict.fromkeys(EMOTIONS, 0.1)
+    quota[EMOTIONS[0]] = 0.5
+    policy = Policy(1.0, dict.fromkeys(EMOTIONS, 0.5), quota)
+    rows = [row(n, 0, 0.6 + n / 1000) for n in range(90)] + [row(n, 5) for n in range(90, 100)]
+    accepted = select.calibrated_filter(rows, policy)
+    taken = Counter(each.pred_emotion for each in accepted)
+    assert taken == {EMOTIONS[0]: 50, EMOTIONS[5]: 10}
+    assert min(each.pred_conf for each in accepted if each.pred_emotion == EMOTIONS[0]) > 0.639
+
+
+def test_a_flood_of_one_message_teaches_one_message() -> None:
+    policy = Policy(1.0, dict.fromkeys(EMOTIONS, 0.5), dict.fromkeys(EMOTIONS, 1.0))
+    rows = [row(n, 3, text="광고") for n in range(50)] + [row(99)]
+    assert len(select.calibrated_filter(rows, policy)) == 2
+    assert select.calibrated_filter([], policy) == []
+
+
+def test_what_is_accepted_carries_its_calibrated_confidence() -> None:
+    policy = Policy(2.0, dict.fromkeys(EMOTIONS, 0.0), dict.fromkeys(EMOTIONS, 1.0))
+    (found,) = select.calibrated_filter([row(1, confidence=0.99)], policy)
+    assert found.pred_conf == pytest.approx(max(found.scores))
+    assert found.pred_conf < 0.99
+    assert sum(found.scores) == pytest.approx(1.0)
+
+
+def test_the_mix_keeps_to_the_stated_shares() -> None:
+    people = select.human([Labelled(f"h{n}", f"사람 {n}", "기쁨") for n in range(100)])
+    replay = select.pseudo([row(n, text=f"옛 {n}") for n in range(500)], "replay", soft=True)
+    new = select.pseudo([row(n) for n in range(5000)], "new", soft=True)
+    mixed = select.mix(people, replay, new, human_share=0.3, replay_share=0.2, seed=1)
+    share = {name: count / len(mixed) for name, count in Counter(e.origin for e in mixed).items()}
+    assert share["human"] >= 0.3
+    assert share["replay"] <= 0.2
+    assert len({each.id + each.origin for each in mixed}) == len(mixed)
+    again = select.mix(people, replay, new, human_share=0.3, replay_share=0.2, seed=1)
+    assert again == mixed
+
+
+def test_what_a_person_labelled_no_model_labels() -> None:
+    people = select.human([Labelled("h", "글 1", "기쁨")])
+    new = select.pseudo([row(1), row(2)], "new", soft=False)
+    mixed = select.mix(people, [], new, human_share=0.0, replay_share=0.0, seed=1)
+    assert [each.id for each in mixed] == ["h", "2"]
+    assert mixed[1].target == (1.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+@given(st.integers(1, 30), st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.9))
+def test_no_human_label_is_ever_left_out(people: int, replay: int, new: int, share: float) -> None:
+    mixed = select.mix(
+        select.human([Labelled(f"h{n}", f"사람 {n}", "기쁨") for n in range(people)]),
+        select.pseudo([row(n, text=f"옛 {n}") for n in range(replay)], "replay", soft=True),
+        select.pseudo([row(n) for n in range(new)], "new", soft=True),
+        human_share=share,
+        replay_share=(1 - share) / 2,
+        seed=1,
+    )
+    texts = {each.text for each in mixed}
+    assert all(f"사람 {n}" in texts for n in range(people))
+    assert sum(each.origin == "human" for each in mixed) >= share * len(mixed) - 1

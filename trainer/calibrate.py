@@ -1,0 +1,75 @@
+"""Whether a probability means what it says, and the temperature that mends it (pure).
+
+Probabilities are (n, 6), labels (n,) indices.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from trainer.scores import Floats, Labels
+
+BINS: Final = 15
+COLDEST, HOTTEST = 0.05, 20.0
+_TINY: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Predictions of like confidence: how sure they were, and how often right."""
+
+    low: float
+    high: float
+    confidence: float
+    accuracy: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`ece`: expected calibration error; `brier`: of six classes, 0 to 2."""
+
+    ece: float
+    brier: float
+    bins: tuple[Bin, ...]
+
+
+def temperature(probabilities: Floats, labels: Labels) -> float:
+    """The temperature with the least negative log-likelihood (Guo et al. 2017, section 4.2)."""
+    from scipy.optimize import minimize_scalar  # noqa: PLC0415  (lazy: takes a moment)
+
+    rows = np.arange(len(labels))
+
+    def loss(log_t: float) -> float:
+        softened = soften(probabilities, float(np.exp(log_t)))
+        return float(-np.log(softened[rows, labels] + _TINY).mean())
+
+    bounds = (np.log(COLDEST), np.log(HOTTEST))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def soften(probabilities: Floats, heat: float) -> Floats:
+    """The softmax of the logits divided by `heat`, from probabilities alone."""
+    logs = np.log(probabilities + _TINY) / heat
+    powers = np.exp(logs - logs.max(axis=1, keepdims=True))
+    softened: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return softened
+
+
+def measure(probabilities: Floats, labels: Labels) -> Calibration:
+    """ECE over `BINS` bins of equal width (Naeini et al. 2015), and Brier's score (1950)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    bins, error = [], 0.0
+    for place in range(BINS):
+        inside = places == place
+        count = int(inside.sum())
+        sure = float(confidence[inside].mean()) if count else 0.0
+        hits = float(right[inside].mean()) if count else 0.0
+        error += abs(sure - hits) * count / len(labels)
+        bins.append(Bin(place / BINS, (place + 1) / BINS, sure, hits, count))
+    truth = np.eye(probabilities.shape[1])[labels]
+    brier = float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    return Calibration(error, brier, tuple(bins))

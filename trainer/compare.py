@@ -1,0 +1,152 @@
+"""The gate: champion against challenger on the same items (pure)."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from schemas.emotion import EMOTIONS
+from trainer import calibrate
+from trainer.scores import Floats, Interval, Labels, class_f1, interval, resample, score
+
+Verdict = Literal["promote", "reject", "insufficient evidence"]
+
+# Detected four times out of five at a two-sided 5 %: (1.96 + 0.84) standard errors.
+POWER: Final = 2.80
+
+
+@dataclass(frozen=True, slots=True)
+class Floors:
+    """What a challenger may not fall below; all of 0 to 1."""
+
+    max_class_drop: float = 0.05  # F1
+    max_calibration_drop: float = 0.03  # ECE
+    min_speed: float = 0.8  # share of the champion's messages a second
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """A model's answers on the golden set, (n, 6), and how fast it gave them."""
+
+    probabilities: Floats
+    messages_a_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The verdict, with every number that led to it. Differences: challenger minus champion."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    items: int
+    macro_f1: Interval
+    accuracy: float
+    only_champion_right: int
+    only_challenger_right: int
+    mcnemar_p: float
+    class_f1: dict[str, float]
+    ece: float
+    speed: float  # challenger / champion
+    detectable: float  # macro-F1 points of 0 to 1
+
+
+def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
+    labels: Labels,
+    champion: Contender,
+    challenger: Contender,
+    floors: Floors = Floors(),
+    *,
+    resamples: int = 2000,
+    seed: int = 7,
+) -> Comparison:
+    """Compare on the same items.
+
+    `promote`: the 95 % interval of the macro-F1 difference (paired bootstrap, Efron 1979) lies
+    above 0 and every floor holds; `reject`: it lies below 0, or a floor is broken; else there is
+    `insufficient evidence`.
+    """
+    old = champion.probabilities.argmax(axis=1)
+    new = challenger.probabilities.argmax(axis=1)
+    before, after = score(labels, old), score(labels, new)
+    weights = resample(labels, resamples, seed)
+    draws = (class_f1(labels, new, weights) - class_f1(labels, old, weights)).mean(axis=1)
+    difference = interval(after.macro_f1 - before.macro_f1, draws)
+    classes: dict[str, float] = {
+        name: after.classes[place].f1 - before.classes[place].f1
+        for place, name in enumerate(EMOTIONS)
+    }
+    ece = _ece(challenger, labels) - _ece(champion, labels)
+    speed = challenger.messages_a_second / max(champion.messages_a_second, 1e-9)
+    lost = int(((old == labels) & (new != labels)).sum())
+    won = int(((old != labels) & (new == labels)).sum())
+    broken = [
+        f"{name} loses {-drop:.3f} of F1 (at most {floors.max_class_drop:.3f})"
+        for name, drop in classes.items()
+        if drop < -floors.max_class_drop
+    ]
+    if ece > floors.max_calibration_drop:
+        broken.append(
+            f"calibration error grows by {ece:.3f} (at most {floors.max_calibration_drop:.3f})"
+        )
+    if speed < floors.min_speed:
+        broken.append(f"speed is {speed:.2f} of the champion's (at least {floors.min_speed:.2f})")
+    verdict, reasons = _judge(difference, broken)
+    return Comparison(
+        verdict=verdict,
+        reasons=reasons,
+        items=len(labels),
+        macro_f1=difference,
+        accuracy=after.accuracy - before.accuracy,
+        only_champion_right=lost,
+        only_challenger_right=won,
+        mcnemar_p=mcnemar(lost, won),
+        class_f1=classes,
+        ece=ece,
+        speed=speed,
+        detectable=POWER * float(draws.std()),
+    )
+
+
+def mcnemar(lost: int, won: int) -> float:
+    """The exact two-sided p-value of McNemar's test (1947) on the items where the two differ."""
+    from scipy.stats import binomtest  # noqa: PLC0415  (lazy: takes a second)
+
+    return float(binomtest(won, lost + won).pvalue) if lost + won else 1.0
+
+
+def _judge(difference: Interval, broken: list[str]) -> tuple[Verdict, tuple[str, ...]]:
+    around = f"{difference.low:+.3f} to {difference.high:+.3f}"
+    told = f"macro-F1 differs by {difference.value:+.3f} ({around})"
+    if difference.high < 0:
+        return "reject", (f"{told}: worse", *broken)
+    if broken:
+        return "reject", (told, *broken)
+    if difference.low > 0:
+        return "promote", (f"{told}: better, and every floor holds",)
+    return "insufficient evidence", (f"{told}: may be chance",)
+
+
+def _ece(contender: Contender, labels: Labels) -> float:
+    return calibrate.measure(contender.probabilities, labels).ece
+
+
+def describe(result: Comparison) -> str:
+    """The verdict for a terminal or a card."""
+    classes = ", ".join(f"{name} {change:+.3f}" for name, change in result.class_f1.items())
+    lost, won = result.only_champion_right, result.only_challenger_right
+    lines = [
+        f"verdict: {result.verdict}",
+        *(f"  {reason}" for reason in result.reasons),
+        f"  {result.items} items; accuracy {result.accuracy:+.3f}",
+        f"  right alone: champion {lost}, challenger {won}; McNemar p = {result.mcnemar_p:.3g}",
+        f"  F1 by class: {classes}",
+        f"  calibration error {result.ece:+.3f}; speed {result.speed:.2f} of the champion's",
+        f"  a difference of {result.detectable:.3f} macro-F1 would be found four times out of five",
+    ]
+    return "\n".join(lines)
+
+
+def as_probabilities(predictions: Labels) -> Floats:
+    """Certain answers, for predictions that come without probabilities."""
+    certain: Floats = np.eye(len(EMOTIONS))[predictions]
+    return certain

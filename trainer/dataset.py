@@ -1,0 +1,222 @@
+"""Files of texts and labels: JSON Lines, CSV, TSV and Parquet, checked as they are read.
+
+Columns: `id` (unique; the line's number stands in), `text`, `emotion` (one of the six), and for
+pseudo-labels `pred_emotion`, `pred_conf`, `pred_margin` and `scores` (six, as `EMOTIONS`).
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from schemas.emotion import EMOTIONS
+
+KINDS: Final = (".jsonl", ".csv", ".tsv", ".parquet")
+SHOWN: Final = 3  # examples named in a complaint
+GOLDEN_A_CLASS: Final = 20
+
+
+class DataError(Exception):
+    """A file cannot be used; the message is one clear line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text without a label."""
+
+    id: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """A text and what somebody says it expresses."""
+
+    id: str
+    text: str
+    emotion: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudo:
+    """A text and what a model says: `scores` in the order of `EMOTIONS`, or empty if unknown."""
+
+    id: str
+    text: str
+    pred_emotion: str
+    pred_conf: float
+    pred_margin: float
+    scores: tuple[float, ...] = ()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every row of a file, with its `line`, a string `text` and an `id`. Raises DataError."""
+    reader = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}.get(path.suffix)
+    if reader is None:
+        raise DataError(f"{path}: the name must end in one of {', '.join(KINDS)}")
+    try:
+        rows = reader(path)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
+    if not rows:
+        raise DataError(f"{path} is empty")
+    if "text" not in rows[0]:
+        raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
+    for number, row in enumerate(rows, start=1):
+        text = row["text"]
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{path}: row {number} has no text")
+        row["id"] = str(row.get("id") or f"{path.stem}-{number}")
+    _refuse_repeats(path, [row["id"] for row in rows])
+    return rows
+
+
+def read_texts(path: Path) -> list[Text]:
+    """Texts; a label beside them is not looked at. Raises DataError."""
+    return [Text(row["id"], row["text"]) for row in read_rows(path)]
+
+
+def read_labelled(path: Path, *, at_least: int = 1) -> list[Labelled]:
+    """Labelled texts, `at_least` so many of each of the six emotions. Raises DataError."""
+    rows = read_rows(path)
+    if "emotion" not in rows[0]:
+        raise DataError(f"{path} has no column emotion (it has {', '.join(rows[0])})")
+    labels = Counter(str(row["emotion"]) for row in rows)
+    if unknown := [label for label in labels if label not in EMOTIONS]:
+        raise DataError(f"{path} has unknown labels: {_some(unknown)}; the six are {_six()}")
+    if len(labels) == 1:
+        raise DataError(f"{path} has one class only: every row is {next(iter(labels))}")
+    if few := [f"{name} {labels[name]}" for name in EMOTIONS if labels[name] < at_least]:
+        wanted = f"at least {at_least} of each emotion"
+        raise DataError(f"{path} is too small: {', '.join(few)}; {wanted} are needed")
+    return [Labelled(row["id"], row["text"], row["emotion"]) for row in rows]
+
+
+def read_golden(path: Path) -> list[Labelled]:
+    """The evaluation set, large enough to say something. Raises DataError."""
+    return read_labelled(path, at_least=GOLDEN_A_CLASS)
+
+
+def read_pseudo(path: Path) -> list[Pseudo]:
+    """What a model said of texts. Raises DataError."""
+    rows = read_rows(path)
+    wanted = ("pred_emotion", "pred_conf", "pred_margin")
+    if lacking := [name for name in wanted if name not in rows[0]]:
+        raise DataError(f"{path} has no column {', '.join(lacking)}")
+    try:
+        return [
+            Pseudo(
+                row["id"],
+                row["text"],
+                EMOTIONS[EMOTIONS.index(row["pred_emotion"])],
+                float(row["pred_conf"]),
+                float(row["pred_margin"]),
+                tuple(_scores(row.get("scores"))),
+            )
+            for row in rows
+        ]
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} has a pseudo-label that cannot be read: {error}") from None
+
+
+def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `rows`; the columns are those of the first. Raises DataError, such as a full disk."""
+    import pyarrow as pa  # noqa: PLC0415  (lazy: --help need not wait for it)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path, compression="zstd")
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path} cannot be written: {error}") from error
+
+
+def merge(human: Iterable[Labelled], others: Iterable[Labelled]) -> list[Labelled]:
+    """Both, and of the same text only the `human` label; the last of two human ones."""
+    by_text = {each.text.strip(): each for each in human}
+    return [*by_text.values(), *(each for each in others if each.text.strip() not in by_text)]
+
+
+def _refuse_repeats(path: Path, ids: Sequence[str]) -> None:
+    repeated = [name for name, count in Counter(ids).items() if count > 1]
+    if repeated:
+        raise DataError(f"{path} has {len(repeated)} ids more than once: {_some(repeated)}")
+
+
+def _decoded(path: Path) -> str:
+    raw = path.read_bytes()
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        hint = "convert it (iconv -f cp949 -t utf-8) first"
+        raise DataError(f"{path}: line {line} is not UTF-8; {hint}") from None
+
+
+def _jsonl(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for number, line in enumerate(_decoded(path).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"{path}: line {number} is no JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: line {number} is no JSON object")
+        rows.append(row)
+    if rows and (lacking := [n for n, row in enumerate(rows, 1) if row.keys() != rows[0].keys()]):
+        raise DataError(f"{path}: row {lacking[0]} has other fields than the first")
+    return rows
+
+
+def _csv(path: Path) -> list[dict[str, Any]]:
+    return _table(path, csv.DictReader(io.StringIO(_decoded(path), newline=""), strict=True))
+
+
+def _tsv(path: Path) -> list[dict[str, Any]]:
+    # No quoting: a quotation mark in chat is a quotation mark.
+    file = io.StringIO(_decoded(path), newline="")
+    return _table(path, csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+def _table(path: Path, reader: "csv.DictReader[str]") -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    try:
+        for row in reader:
+            if None in row or None in row.values():
+                raise DataError(f"{path}: line {reader.line_num} has not as many fields as the top")
+            rows.append(dict(row))
+    except csv.Error as error:
+        raise DataError(f"{path}: line {reader.line_num}: {error}") from None
+    return rows
+
+
+def _parquet(path: Path) -> list[dict[str, Any]]:
+    import pyarrow as pa  # noqa: PLC0415  (as above)
+    import pyarrow.parquet as pq  # noqa: PLC0415
+
+    try:
+        rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+    return rows
+
+
+def _scores(value: object) -> list[float]:
+    found = json.loads(value) if isinstance(value, str) and value else value or []
+    if not isinstance(found, list) or len(found) not in {0, len(EMOTIONS)}:
+        raise ValueError("scores must be six numbers")
+    return [float(each) for each in found]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(repr(name) for name in names[:SHOWN]) + more
+
+
+def _six() -> str:
+    return ", ".join(EMOTIONS)

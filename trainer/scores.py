@@ -1,0 +1,157 @@
+"""How good predictions are: per class and as a whole, with intervals (pure).
+
+Labels and predictions are indices into `EMOTIONS`, (n,) integers; probabilities are (n, 6).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.emotion import EMOTIONS
+
+Labels = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+CLASSES: Final = len(EMOTIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Such as `0.781 (0.750-0.812)`."""
+        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+
+
+@dataclass(frozen=True, slots=True)
+class ClassScore:
+    """One emotion: precision, recall and F1 of 0 to 1, and how many are labelled so."""
+
+    emotion: str
+    precision: float
+    recall: float
+    f1: float
+    support: int
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The seed's table."""
+
+    classes: tuple[ClassScore, ...]
+    accuracy: float
+    macro_f1: float
+    weighted_f1: float
+    count: int
+
+    def table(self) -> str:
+        """Markdown: a row a class, then the averages."""
+        lines = ["| emotion | precision | recall | F1 | support |", "|---|---|---|---|---|"]
+        for each in self.classes:
+            numbers = f"{each.precision:.4f} | {each.recall:.4f} | {each.f1:.4f}"
+            lines.append(f"| {each.emotion} | {numbers} | {each.support} |")
+        for name in ("accuracy", "macro_f1", "weighted_f1"):
+            shown = name.replace("_f1", "-F1")
+            lines.append(f"| **{shown}** | | | {getattr(self, name):.4f} | {self.count} |")
+        return "\n".join(lines)
+
+
+def confusion(labels: Labels, predictions: Labels) -> NDArray[np.int64]:
+    """Counts, (6 labels, 6 predictions)."""
+    flat = np.bincount(labels * CLASSES + predictions, minlength=CLASSES * CLASSES)
+    return flat.reshape(CLASSES, CLASSES)
+
+
+def score(labels: Labels, predictions: Labels) -> Scores:
+    """Every number of the table. A class that is neither labelled nor predicted has F1 0."""
+    counts = confusion(labels, predictions)
+    hits, predicted, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
+    precision = hits / np.maximum(predicted, 1)
+    recall = hits / np.maximum(support, 1)
+    f1 = 2 * hits / np.maximum(predicted + support, 1)
+    classes = tuple(
+        ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(support[k]))
+        for k, name in enumerate(EMOTIONS)
+    )
+    total = max(len(labels), 1)
+    weighted = float((f1 * support).sum() / total)
+    return Scores(classes, float(hits.sum() / total), float(f1.mean()), weighted, len(labels))
+
+
+def class_f1(labels: Labels, predictions: Labels, weights: Floats) -> Floats:
+    """F1 of each class in each resample: `weights` (resamples, n) → (resamples, 6)."""
+    truth = np.eye(CLASSES)[labels]
+    guess = np.eye(CLASSES)[predictions]
+    hits = weights @ (truth * guess)
+    found: Floats = 2 * hits / np.maximum(weights @ truth + weights @ guess, 1e-12)
+    return found
+
+
+def resample(labels: Labels, resamples: int, seed: int) -> Floats:
+    """Bootstrap weights, (resamples, n): how often each item is drawn, class by class.
+
+    Within each class, since the golden set has a fixed number of each.
+    """
+    draws = np.random.default_rng(seed)
+    weights = np.zeros((resamples, len(labels)))
+    for label in np.unique(labels):
+        places = np.flatnonzero(labels == label)
+        chances = np.full(len(places), 1 / len(places))
+        weights[:, places] = draws.multinomial(len(places), chances, size=resamples)
+    return weights
+
+
+def interval(value: float, draws: Floats) -> Interval:
+    """The percentile interval (Efron 1979) of bootstrap `draws`, (resamples,)."""
+    low, high = np.percentile(draws, [2.5, 97.5])
+    return Interval(value, float(low), float(high))
+
+
+def intervals(
+    labels: Labels, predictions: Labels, resamples: int, seed: int
+) -> dict[str, Interval]:
+    """`accuracy`, `macro_f1` and the F1 of each class, with intervals."""
+    weights = resample(labels, resamples, seed)
+    exact = score(labels, predictions)
+    f1 = class_f1(labels, predictions, weights)
+    right = (weights @ (labels == predictions).astype(float)) / len(labels)
+    found = {
+        "accuracy": interval(exact.accuracy, right),
+        "macro_f1": interval(exact.macro_f1, f1.mean(axis=1)),
+    }
+    for place, each in enumerate(exact.classes):
+        found[each.emotion] = interval(each.f1, f1[:, place])
+    return found
+
+
+def weighted_share(
+    true: NDArray[np.bool_], inclusion: Floats, resamples: int, seed: int
+) -> Interval:
+    """The share of all messages for which `true` holds, from samples of unequal probability.
+
+    Hájek's estimator: each sample weighs 1 / `inclusion` probability, (n,) each.
+    """
+    weights = 1 / inclusion
+
+    def estimate(drawn: Floats) -> Floats:
+        found: Floats = (drawn * weights) @ true / np.maximum((drawn * weights).sum(axis=1), 1e-12)
+        return found
+
+    return _bootstrapped(estimate, len(true), resamples, seed)
+
+
+def _bootstrapped(
+    estimate: Callable[[Floats], Floats], count: int, resamples: int, seed: int
+) -> Interval:
+    draws = np.random.default_rng(seed)
+    chances = np.full(count, 1 / count)
+    weights = draws.multinomial(count, chances, size=resamples).astype(float)
+    return interval(float(estimate(np.ones((1, count)))[0]), estimate(weights))

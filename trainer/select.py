@@ -1,0 +1,180 @@
+"""Which pseudo-labels to believe, and what a training set is mixed from (pure)."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from schemas.emotion import EMOTIONS
+from trainer import calibrate
+from trainer.dataset import Labelled, Pseudo
+from trainer.scores import Floats, Labels
+
+GRID: Final = tuple(round(0.50 + 0.05 * step, 2) for step in range(10))  # 0.50 to 0.95
+ERROR: Final = 0.05  # chance that a bound is wrong, for all thresholds of a class together
+NEVER: Final = 2.0  # a threshold that no confidence reaches
+QUOTA_SLACK: Final = 1.2  # a class may be so much more frequent than in the random stratum
+MAX_REPEATS: Final = 10  # a human label is repeated so often at most
+PER_TEXT: Final = 1  # equal texts count once: a flood of one message teaches one message
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of a training set; `target` is a distribution over `EMOTIONS`."""
+
+    id: str
+    text: str
+    target: tuple[float, ...]
+    origin: str  # human, replay or new
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the calibrated selection learned from held-out labels."""
+
+    heat: float  # temperature
+    thresholds: Mapping[str, float]  # least calibrated confidence a class
+    quota: Mapping[str, float]  # largest share of a class, of what is accepted
+
+
+def seed_filter(rows: Sequence[Pseudo], min_confidence: float, min_margin: float) -> list[Pseudo]:
+    """The published recipe: two fixed thresholds for all classes."""
+    return [
+        row for row in rows if row.pred_conf >= min_confidence and row.pred_margin >= min_margin
+    ]
+
+
+def learn(
+    probabilities: Floats, labels: Labels, prior: Mapping[str, float], target: float
+) -> Policy:
+    """A policy from held-out `probabilities`, (n, 6), and `labels`, (n,).
+
+    The threshold of a class is the lowest of `GRID` above which its predictions are right with
+    at least the `target` precision, by the one-sided Clopper-Pearson bound (1934), Bonferroni
+    corrected for the grid; a class that reaches it nowhere is not pseudo-labelled at all.
+    """
+    heat = calibrate.temperature(probabilities, labels)
+    calibrated = calibrate.soften(probabilities, heat)
+    confidence, predicted = calibrated.max(axis=1), calibrated.argmax(axis=1)
+    thresholds: dict[str, float] = {}
+    for place, emotion in enumerate(EMOTIONS):
+        sure = confidence[predicted == place]
+        right = (labels == place)[predicted == place]
+        passing = [
+            each
+            for each in GRID
+            if lower_bound(int(right[sure >= each].sum()), int((sure >= each).sum())) >= target
+        ]
+        thresholds[emotion] = min(passing, default=NEVER)
+    quota: dict[str, float] = {
+        name: min(1.0, QUOTA_SLACK * prior.get(name, 0.0)) for name in EMOTIONS
+    }
+    return Policy(heat, thresholds, quota)
+
+
+def lower_bound(hits: int, trials: int, error: float = ERROR / len(GRID)) -> float:
+    """The one-sided lower bound of a share at confidence 1 - `error` (Clopper-Pearson)."""
+    from scipy.stats import beta  # noqa: PLC0415  (lazy: takes a second)
+
+    return float(beta.ppf(error, hits, trials - hits + 1)) if hits else 0.0
+
+
+def calibrated_filter(rows: Sequence[Pseudo], policy: Policy) -> list[Pseudo]:
+    """Rows above their class's threshold, the surest first, as many a class as its quota allows.
+
+    Confidence, margin and scores of what is returned are the calibrated ones.
+    """
+    if not rows:
+        return []
+    softened = calibrate.soften(np.array([row.scores for row in rows]), policy.heat)
+    accepted = [
+        _rescored(row, scores)
+        for row, scores in zip(rows, softened, strict=True)
+        if scores.max() >= policy.thresholds[row.pred_emotion]
+    ]
+    accepted = _once_a_text(accepted)
+    room = {name: math.ceil(share * len(accepted)) for name, share in policy.quota.items()}
+    kept: list[Pseudo] = []
+    for row in sorted(accepted, key=lambda row: (-row.pred_conf, row.id)):
+        if room[row.pred_emotion] > 0:
+            room[row.pred_emotion] -= 1
+            kept.append(row)
+    return kept
+
+
+def _rescored(row: Pseudo, scores: Floats) -> Pseudo:
+    second, first = np.sort(scores)[-2:]
+    margin = float(first - second)
+    return Pseudo(row.id, row.text, row.pred_emotion, float(first), margin, tuple(scores.tolist()))
+
+
+def _once_a_text(rows: Sequence[Pseudo]) -> list[Pseudo]:
+    seen: Counter[str] = Counter()
+    kept = []
+    for row in rows:
+        seen[row.text] += 1
+        if seen[row.text] <= PER_TEXT:
+            kept.append(row)
+    return kept
+
+
+def human(rows: Sequence[Labelled]) -> list[Example]:
+    """Labels of people, as certain."""
+    return [Example(row.id, row.text, _one_hot(row.emotion), "human") for row in rows]
+
+
+def pseudo(rows: Sequence[Pseudo], origin: str, *, soft: bool) -> list[Example]:
+    """Labels of a model: its distribution where `soft`, else its first choice as certain."""
+    return [
+        Example(row.id, row.text, row.scores if soft else _one_hot(row.pred_emotion), origin)
+        for row in rows
+    ]
+
+
+def mix(  # noqa: PLR0913  (three kinds, two shares, one seed)
+    people: Sequence[Example],
+    replay: Sequence[Example],
+    new: Sequence[Example],
+    *,
+    human_share: float,
+    replay_share: float,
+    seed: int,
+) -> list[Example]:
+    """All human labels, at least `human_share` of the whole, and `replay_share` at most of replay.
+
+    Human labels are repeated, up to `MAX_REPEATS` times, before anything else is left out; what a
+    person labelled is taken out of the rest.
+    """
+    labelled = {each.text for each in people}
+    replay = [each for each in replay if each.text not in labelled]
+    replayed = {each.text for each in replay}
+    new = [each for each in new if each.text not in labelled and each.text not in replayed]
+    draws = np.random.default_rng(seed)
+    if human_share == 0 or not people:
+        return [*people, *replay, *new]
+    others = len(replay) + len(new)
+    repeats = math.ceil(human_share * others / (len(people) * max(1 - human_share, 1e-9)))
+    repeats = min(max(repeats, 1), MAX_REPEATS)
+    total = int(len(people) * repeats / human_share)
+    kept_replay = _some(replay, int(replay_share * total), draws)
+    kept_new = _some(new, total - len(people) * repeats - len(kept_replay), draws)
+    repeated = [
+        each if turn == 0 else Example(f"{each.id}~{turn}", each.text, each.target, each.origin)
+        for turn in range(repeats)
+        for each in people
+    ]
+    return [*repeated, *kept_replay, *kept_new]
+
+
+def _some(rows: Sequence[Example], count: int, draws: np.random.Generator) -> list[Example]:
+    if count >= len(rows):
+        return list(rows)
+    chosen = draws.choice(len(rows), size=max(count, 0), replace=False)
+    return [rows[place] for place in sorted(chosen.tolist())]
+
+
+def _one_hot(emotion: str) -> tuple[float, ...]:
+    return tuple(float(name == emotion) for name in EMOTIONS)

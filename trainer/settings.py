@@ -1,0 +1,105 @@
+"""Every setting of the trainer: its unit, its default, and how to tune it."""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.settings import Topic
+
+DATA: Final = Path(__file__).resolve().parent.parent / "data"
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class TrainerSettings(BaseSettings):
+    """The trainer."""
+
+    model_config = SettingsConfigDict(env_prefix="TRAINER_", env_file=".env", extra="ignore")
+
+    # Where things are.
+    registry: str = Field("registry", min_length=1, description="folder or fsspec URL of models")
+    name: str = Field(
+        "maum", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the model's name there"
+    )
+    alias: str = Field(
+        "champion", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what workers follow"
+    )
+    work: Path = Field(Path("runs"), description="folder of the stages' files")
+    golden: Path = Field(DATA / "golden.tsv", description="evaluation set; nothing trains on it")
+    labelled: Path = Field(
+        DATA / "train.tsv", description="labelled data: columns text, emotion and maybe id"
+    )
+    unlabelled: Path | None = Field(
+        None, description="unlabelled data beside what is collected: columns text and maybe id"
+    )
+
+    # The models.
+    teacher: str = Field("beomi/KcELECTRA-base-v2022", description="a folder or Hugging Face id")
+    student: str = Field("klue/roberta-base", description="a folder or Hugging Face id")
+    max_length: int = Field(128, ge=4, description="tokens a text in training; more are cut off")
+    seed: int = Field(7, ge=0, description="of every draw")
+
+    # Fitting, teacher and student alike.
+    epochs: int = Field(5, ge=1, description="passes over the data, at most")
+    patience: int = Field(2, ge=1, description="epochs without a better macro-F1 before stopping")
+    batch_size: int = Field(32, ge=1, description="texts a step and device")
+    teacher_learning_rate: float = Field(2e-5, gt=0, description="peak, after warm-up")
+    student_learning_rate: float = Field(3e-5, gt=0, description="peak, after warm-up")
+    warmup_share: Share = Field(0.1, description="share of the steps that warm up")
+    weight_decay: float = Field(0.01, ge=0, description="of AdamW")
+    label_smoothing: float = Field(0.05, ge=0, lt=1, description="probability spread over labels")
+    gradient_clip: float = Field(1.0, gt=0, description="largest norm of a gradient")
+    checkpoint_steps: int = Field(
+        0, ge=0, description="steps between evaluations and checkpoints; 0: each epoch"
+    )
+    validation_share: float = Field(
+        0.15, gt=0, lt=0.5, description="share of the labelled data held out for stopping"
+    )
+    threads: int = Field(0, ge=0, description="threads on CPU; 0: the cores the process may use")
+
+    # What becomes training data.
+    selection: Literal["seed", "calibrated"] = Field(
+        "seed", description="seed: fixed thresholds; calibrated: thresholds a class, soft labels"
+    )
+    min_confidence: Share = Field(0.75, description="seed: least top probability")
+    min_margin: Share = Field(
+        0.20, description="seed: least top minus second (0.75 of confidence implies 0.50)"
+    )
+    target_precision: float = Field(
+        0.90, gt=0, lt=1, description="calibrated: what the lower bound of precision must reach"
+    )
+    human_share: Share = Field(0.3, description="calibrated: share of human labels, at least")
+    replay_share: Share = Field(
+        0.2, description="calibrated: share of what earlier runs accepted, at most"
+    )
+    ray_address: str | None = Field(
+        None, description="Ray cluster for pseudo-labels (auto, local or ray://host:port)"
+    )
+
+    # The review topic.
+    review_topic: Topic = Field("chat.emotions.review", description="topic of ReviewSample")
+    models_topic: Topic = Field("emotion.models", description="topic of ModelPromotion")
+    group_id: str = Field("maum-trainer", min_length=1, description="consumer group")
+    min_samples: int = Field(1000, ge=1, description="review samples before a run is worth it")
+    max_samples: int = Field(1_000_000, ge=1, description="review samples a snapshot, at most")
+    kafka_seconds: float = Field(30.0, gt=0, description="seconds of silence before giving up")
+    announce: bool = Field(True, description="publish promotions to TRAINER_MODELS_TOPIC")  # noqa: FBT003
+
+    # The gate.
+    resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval")
+    max_class_drop: Share = Field(0.05, description="F1 that a class may lose, at most")
+    max_calibration_drop: Share = Field(0.03, description="ECE that may be added, at most")
+    min_speed: float = Field(0.8, ge=0, description="least speed as a share of the champion's")
+
+    # The scheduler.
+    cron: str | None = Field(None, description="such as 0 3 * * 1: minute hour day month weekday")
+    poll_seconds: float = Field(300.0, gt=0, description="seconds between looks at the topic")
+
+    @model_validator(mode="after")
+    def _shares(self) -> "TrainerSettings":
+        if self.human_share + self.replay_share > 1:
+            message = "TRAINER_HUMAN_SHARE and TRAINER_REPLAY_SHARE together are more than 1"
+            raise ValueError(message)
+        return self
