@@ -1,0 +1,77 @@
+"""Small models and data that several of the trainer's tests share."""
+
+import os
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from schemas.emotion import EMOTIONS
+from tests.worker import tiny
+from trainer.dataset import Labelled
+from trainer.settings import TrainerSettings
+
+# A tiny model knows these letters: each emotion has words of its own, so that it can be learned.
+WORDS = dict(zip(EMOTIONS, ("화나게", "떨려", "ㅠㅠ", "안녕", "왜", "좋아"), strict=True))
+FILLER = ("오늘", "진짜", "내일", "너무", "연락을", "가나다", "마바사", "자꾸", "글", "길")
+# The golden set speaks of other things: the firewall would find it in the training set otherwise.
+GOLDEN_FILLER = ("구름", "바다", "버스", "산책", "창문", "커피", "의자", "수첩", "노트", "점심")
+
+
+def chat(
+    count: int, seed: int, name: str = "t", filler: tuple[str, ...] = FILLER
+) -> list[Labelled]:
+    """`count` labelled texts, the emotions in turn, told by one word each."""
+    draws = Random(seed)  # noqa: S311  (no secret)
+    rows = []
+    for place in range(count):
+        emotion = EMOTIONS[place % 6]
+        words = [draws.choice(filler) for _ in range(draws.randint(2, 6))]
+        words.insert(draws.randrange(len(words)), WORDS[emotion])
+        rows.append(Labelled(f"{name}{place}", f"{' '.join(words)} {place}", emotion))
+    return rows
+
+
+def tsv(path: Path, rows: list[Labelled]) -> Path:
+    """Write labelled rows."""
+    lines = ["id\temotion\ttext", *(f"{row.id}\t{row.emotion}\t{row.text}" for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a tiny model, as in the worker's tests."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    tiny.save(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings from outside, and nothing left outside."""
+    for name in list(os.environ):
+        if name.startswith(("WORKER_", "KAFKA_", "TRAINER_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def options(tmp_path: Path, tiny_model: Path) -> TrainerSettings:
+    """Settings for a fit that takes a second or two."""
+    return TrainerSettings(
+        registry=str(tmp_path / "registry"),
+        work=tmp_path / "runs",
+        teacher=str(tiny_model),
+        student=str(tiny_model),
+        max_length=32,
+        epochs=6,
+        batch_size=16,
+        teacher_learning_rate=3e-3,
+        student_learning_rate=3e-3,
+        threads=1,
+        resamples=200,
+        golden=tsv(tmp_path / "golden.tsv", chat(120, 99, "g", GOLDEN_FILLER)),
+        labelled=tsv(tmp_path / "labelled.tsv", chat(240, 1)),
+    )

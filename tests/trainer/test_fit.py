@@ -1,0 +1,174 @@
+"""One fit for both: it learns, stops early, and a kill changes nothing."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from schemas.emotion import EMOTIONS
+from trainer import fit, select, teach
+from trainer.dataset import DataError, Labelled
+from trainer.fit import FitError
+from trainer.leakage import LeakageError
+from trainer.settings import TrainerSettings
+from trainer.split import split
+from trainer.stage import fingerprint_of
+
+from .conftest import GOLDEN_FILLER, chat
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trainer import fit, select
+from trainer.settings import TrainerSettings
+from tests.trainer.conftest import chat
+
+options = TrainerSettings.model_validate_json(sys.argv[1])
+train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
+step = fit.Fit.training_step
+count = 0
+
+def killing(*given, **named):
+    global count
+    count += 1
+    if count == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return step(*given, **named)
+
+fit.Fit.training_step = killing
+fit.fit(options.teacher, train, validation, Path(sys.argv[2]), options, learning_rate=3e-3)
+"""
+
+
+def run(folder: Path, options: TrainerSettings) -> fit.Fitted:
+    folder.mkdir(exist_ok=True)
+    train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
+    return fit.fit(options.teacher, train, validation, folder, options, learning_rate=3e-3)
+
+
+def test_it_learns_what_the_words_mean_and_keeps_the_best(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    found = run(tmp_path / "fit", options)
+    assert found.macro_f1 > 0.9
+    best = max(entry["eval_macro_f1"] for entry in found.curve if "eval_macro_f1" in entry)
+    assert found.macro_f1 == best
+    names = {path.name for path in (tmp_path / "fit/model").iterdir()}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
+    assert not (tmp_path / "fit" / fit.CHECKPOINTS).exists()
+
+
+def test_it_stops_when_two_epochs_were_no_better(tmp_path: Path, options: TrainerSettings) -> None:
+    still = options.model_copy(update={"epochs": 9})
+    (tmp_path / "fit").mkdir()
+    rows = select.human(chat(60, 1))
+    found = fit.fit(options.teacher, rows, rows, tmp_path / "fit", still, learning_rate=1e-12)
+    assert found.steps == 3 * 4  # the first epoch is the best, then two more
+
+
+@pytest.mark.parametrize("killed_at", [3, 30])
+def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
+    tmp_path: Path, options: TrainerSettings, killed_at: int
+) -> None:
+    """Twelve steps an epoch: killed before the first checkpoint, and in the third epoch."""
+    longer = options.model_copy(update={"epochs": 3})
+    (tmp_path / "killed").mkdir()
+    arguments = [longer.model_dump_json(), str(tmp_path / "killed"), str(killed_at)]
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], check=False, cwd=ROOT, capture_output=True
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    whole = list((tmp_path / "killed" / fit.CHECKPOINTS).glob(f"*/{fit.WHOLE}"))
+    assert len(whole) == killed_at // 12  # at most one checkpoint of work is lost
+    resumed = run(tmp_path / "killed", longer)
+    undisturbed = run(tmp_path / "undisturbed", longer)
+    assert resumed.macro_f1 == undisturbed.macro_f1
+    assert resumed.steps == undisturbed.steps == 36
+    hashes = [
+        fingerprint_of(tmp_path / name / "model/model.safetensors")
+        for name in ("killed", "undisturbed")
+    ]
+    assert hashes[0] == hashes[1]
+
+
+def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> None:
+    for step in (6, 12):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    (tmp_path / "checkpoint-6" / fit.WHOLE).touch()
+    assert fit.last_whole(tmp_path) == str(tmp_path / "checkpoint-6")
+    assert not (tmp_path / "checkpoint-12").exists()
+    assert fit.last_whole(tmp_path / "none") is None
+
+
+def test_a_rare_class_weighs_more() -> None:
+    rows = select.human([Labelled(str(n), "글", EMOTIONS[0 if n < 9 else 1]) for n in range(10)])
+    weights = fit.class_weights(rows)
+    assert weights[1] == pytest.approx(9 * weights[0])
+    even = select.human(chat(60, 1))
+    assert fit.class_weights(even) == pytest.approx(np.ones(6))
+
+
+def test_a_teacher_with_other_labels_is_one_line(tmp_path: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "other")
+    config = json.loads((tmp_path / "other/config.json").read_text())
+    config["id2label"] = {"0": "긍정", "1": "부정"}
+    config["label2id"] = {"긍정": 0, "부정": 1}
+    (tmp_path / "other/config.json").write_text(json.dumps(config))
+    with pytest.raises(FitError, match="has the labels 긍정, 부정; expected 분노") as caught:
+        fit.load(str(tmp_path / "other"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FitError, match="cannot be loaded") as caught:
+        fit.load(str(tmp_path / "none"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_base_model_gets_a_head_of_six(tmp_path: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "base")
+    config = json.loads((tmp_path / "base/config.json").read_text())
+    for name in ("id2label", "label2id"):
+        del config[name]
+    config["architectures"] = ["RobertaForMaskedLM"]
+    (tmp_path / "base/config.json").write_text(json.dumps(config))
+    with pytest.raises(FitError, match="cannot be loaded"):
+        fit.load(str(tmp_path / "base" / "nowhere"))
+    model, _ = fit.load(str(tmp_path / "base"))
+    assert model.config.id2label == dict(enumerate(EMOTIONS))
+
+
+def test_a_golden_text_among_the_labelled_stops_the_teacher(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    golden = chat(60, 5, "g", GOLDEN_FILLER)
+    with pytest.raises(LeakageError, match="g7"):
+        teach.teach([*chat(60, 1), golden[7]], golden, tmp_path, options)
+
+
+def test_too_little_data_is_one_line(tmp_path: Path, options: TrainerSettings) -> None:
+    with pytest.raises(DataError, match="too little to fit"):
+        teach.teach(chat(1, 1), chat(60, 5, "g", GOLDEN_FILLER), tmp_path, options)
+
+
+def test_the_held_out_rows_stay_held_out_as_data_grows() -> None:
+    few, many = chat(300, 1), chat(600, 1)
+    train, held_out = split(few, 0.2, seed=7)
+    _, later = split(many, 0.2, seed=7)
+    assert {row.text for row in held_out} <= {row.text for row in later}
+    assert 0.1 < len(held_out) / len(few) < 0.3
+    assert len(train) + len(held_out) == len(few)
+    twice = [Labelled("a", "좋아요!!", "기쁨"), Labelled("b", "좋아요", "평온")]
+    assert all(len(part) in {0, 2} for part in split(twice, 0.5, seed=1))

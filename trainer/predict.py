@@ -1,0 +1,88 @@
+"""Texts → probabilities, on the worker's own classifier and batcher."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final
+
+import numpy as np
+
+from schemas.emotion import EMOTIONS
+from trainer.scores import Floats
+from worker.batcher import Batcher
+from worker.classifier import Classifier
+from worker.engines import InferenceError
+
+WINDOW: Final = 4096  # texts that are sorted by length at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """Probabilities, (n, 6) in the order of `EMOTIONS`, and how fast they came."""
+
+    probabilities: Floats
+    messages_a_second: float
+
+
+def load(folder: Path, max_length: int, threads: int) -> tuple[Classifier, int]:
+    """The classifier as the worker would load it, warmed, and its token budget a batch.
+
+    Raises ModelError, EngineError.
+    """
+    from worker import parts  # noqa: PLC0415  (lazy: brings the worker's settings)
+    from worker.settings import WorkerSettings  # noqa: PLC0415
+
+    given: dict[str, Any] = {"_env_file": None}
+    options = WorkerSettings(model=str(folder), max_length=max_length, threads=threads, **given)
+    classifier = parts.classifier(options)
+    return classifier, parts.batch_tokens(options, classifier)
+
+
+def predict(
+    classifier: Classifier,
+    texts: Sequence[str],
+    budget: int,
+    *,
+    title: str = "predict",
+    quiet: bool = True,
+) -> Predictions:
+    """Classify `texts`; a bar with the time left on standard error unless `quiet`.
+
+    Raises InferenceError for a text that fails even alone.
+    """
+    from tqdm import tqdm  # noqa: PLC0415  (lazy)
+
+    probabilities = np.zeros((len(texts), len(EMOTIONS)))
+    started = perf_counter()
+    with tqdm(total=len(texts), desc=title, unit="text", disable=quiet, smoothing=0.02) as bar:
+        for places, rows in batches(classifier, texts, budget):
+            found = run(classifier, rows)
+            for who, row in zip(places, found, strict=True):
+                probabilities[who] = row
+            bar.update(sum(map(len, places)))
+    seconds = max(perf_counter() - started, 1e-9)
+    return Predictions(probabilities, len(texts) / seconds)
+
+
+def batches(
+    classifier: Classifier, texts: Sequence[str], budget: int
+) -> Iterator[tuple[list[list[int]], list[tuple[int, ...]]]]:
+    """Batches of distinct rows under `budget` padded tokens, each row with the places it is for."""
+    for first in range(0, len(texts), WINDOW):
+        batcher: Batcher[int] = Batcher(budget, max_wait=float("inf"), window=WINDOW)
+        for place, encoded in enumerate(classifier.tokenize(texts[first : first + WINDOW]), first):
+            batcher.add(place, encoded.tokens, 0.0)
+        while rows := batcher.take(0.0):
+            yield [row.items for row in rows], [row.tokens for row in rows]
+
+
+def run(classifier: Classifier, rows: list[tuple[int, ...]]) -> Floats:
+    """A failing batch is cut in two until the culprit is alone, as in the worker."""
+    try:
+        return classifier.run(classifier.prepare(rows))
+    except InferenceError:
+        if len(rows) == 1:
+            raise
+        middle = len(rows) // 2
+        return np.concatenate([run(classifier, rows[:middle]), run(classifier, rows[middle:])])
