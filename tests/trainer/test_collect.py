@@ -1,0 +1,279 @@
+"""The review topic becomes a snapshot: nothing twice, nothing lost, whatever happens meanwhile."""
+
+import asyncio
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaProducer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import broker
+from deploy.embedded import EmbeddedBroker
+from schemas.emotion import EMOTIONS
+from schemas.promotion import ModelPromotion
+from trainer import collect, dataset, promote
+from trainer.collect import CollectError, Waiting
+from trainer.settings import TrainerSettings
+from trainer.stage import Done
+from worker import kafka
+from worker.settings import KafkaSettings
+
+NOW = "2026-11-24T04:00:00.000Z"
+
+
+def sample(number: int, *, text: str | None = None, low: bool = False) -> bytes:
+    """One ReviewSample, as the worker writes it."""
+    scores = dict.fromkeys(EMOTIONS, 0.1) | {EMOTIONS[number % 6]: 0.5}
+    fields = {
+        "schema_version": 1,
+        "event_id": f"chat-0-{number}",
+        "message_id": f"m{number}",
+        "room_id": f"room-{number % 3}",
+        "user_id": None,
+        "emotion": EMOTIONS[number % 6],
+        "confidence": 0.5,
+        "margin": 0.4,
+        "scores": scores,
+        "low_margin": low,
+        "truncated": False,
+        "model": {"name": "maum", "version": "1"},
+        "source": {"topic": "chat", "partition": 0, "offset": number},
+        "sent_at": NOW,
+        "classified_at": NOW,
+        "text": text or f"글 {number}",
+        "reason": "low_margin" if low else "random",
+        "inclusion_probability": 1.0 if low else 0.01,
+    }
+    return json.dumps(fields).encode()
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[str]:
+    with broker.running() as bootstrap_servers:
+        yield bootstrap_servers
+
+
+class Topic:
+    """A review topic of one test."""
+
+    def __init__(self, servers: str, options: TrainerSettings) -> None:
+        name = f"t{secrets.token_hex(5)}"
+        self.connection = kafka.connection(settings(servers))
+        self.options = options.model_copy(
+            update={
+                "review_topic": f"{name}.review",
+                "models_topic": f"{name}.models",
+                "group_id": f"{name}-trainer",
+                "min_samples": 5,
+                "kafka_seconds": 10.0,
+            }
+        )
+
+    def create(self, partitions: int = 2) -> None:
+        async def work() -> None:
+            admin = AIOKafkaAdminClient(**self.connection)
+            await admin.start()
+            await admin.create_topics([NewTopic(self.options.review_topic, partitions, 1)])
+            await admin.close()
+
+        asyncio.run(work())
+
+    def send(self, values: list[bytes | None], *, abort: bool = False) -> None:
+        """In one transaction, as the worker does: its marker is a gap in the offsets."""
+
+        async def work() -> None:
+            marks = {"transactional_id": secrets.token_hex(4)}
+            async with AIOKafkaProducer(**self.connection, **marks) as producer:
+                await producer.begin_transaction()
+                for place, value in enumerate(values):
+                    topic, partition = self.options.review_topic, place % 2
+                    await producer.send(topic, value, key=b"k", partition=partition)
+                await producer.flush()
+                await (producer.abort_transaction() if abort else producer.commit_transaction())
+
+        asyncio.run(work())
+
+    def collect(self, known: tuple[Path, ...] = ()) -> Done | Waiting:
+        return collect.collect(self.connection, self.options, known)
+
+    def snapshot(self, known: tuple[Path, ...] = ()) -> Done:
+        done = self.collect(known)
+        assert isinstance(done, Done)
+        return done
+
+
+def settings(servers: str) -> KafkaSettings:
+    given: dict[str, Any] = {"_env_file": None}
+    return KafkaSettings(bootstrap_servers=servers, **given)
+
+
+@pytest.fixture
+def topic(servers: str, options: TrainerSettings) -> Topic:
+    found = Topic(servers, options)
+    found.create()
+    return found
+
+
+def ids(done: Done) -> list[str]:
+    return sorted(row.id for row in dataset.read_texts(done.folder / collect.SAMPLES))
+
+
+@pytest.mark.kafka
+def test_what_waits_becomes_a_snapshot_once(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(12)])
+    done = topic.snapshot()
+    assert ids(done) == sorted(f"chat-0-{number}" for number in range(12))
+    assert done.manifest.offsets.keys() == {"0", "1"}
+    assert topic.collect() == Waiting(0)
+    topic.send([sample(number) for number in range(12, 20)])
+    assert ids(topic.snapshot((done.folder,))) == sorted(f"chat-0-{n}" for n in range(12, 20))
+
+
+@pytest.mark.kafka
+def test_repeats_tombstones_and_aborted_samples_are_left_out(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(100, 110)], abort=True)
+    topic.send([sample(number % 8) for number in range(16)] + [None, None])
+    done = topic.snapshot()
+    assert ids(done) == sorted(f"chat-0-{number}" for number in range(8))
+    topic.send([sample(number) for number in range(4, 14)])
+    assert ids(topic.snapshot((done.folder,))) == sorted(f"chat-0-{n}" for n in range(8, 14))
+
+
+@pytest.mark.kafka
+def test_malformed_records_go_to_quarantine_with_the_reason(topic: Topic) -> None:
+    bad = json.loads(sample(1)) | {"emotion": "설렘"}
+    values = [sample(number) for number in range(6)]
+    topic.send([*values, b"{", json.dumps(bad).encode(), b"[]"])
+    done = topic.snapshot()
+    lines = (done.folder / collect.QUARANTINE).read_text().splitlines()
+    reasons = [json.loads(line)["reason"] for line in lines]
+    assert len(ids(done)) == 6
+    assert len(reasons) == done.manifest.numbers["quarantined"] == 3
+    assert any(reason.startswith("emotion: Input should be") for reason in reasons)
+    assert all({"partition", "offset", "value_base64"} < json.loads(line).keys() for line in lines)
+
+
+@pytest.mark.kafka
+def test_too_few_samples_are_not_consumed(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(4)])
+    assert isinstance(topic.collect(), Waiting)
+    topic.send([sample(0)] * 8)  # records enough, but repeats
+    assert topic.collect() == Waiting(4)
+    topic.send([sample(9)])
+    assert len(ids(topic.snapshot())) == 5
+
+
+@pytest.mark.kafka
+def test_a_kill_between_snapshot_and_commit_loses_and_repeats_nothing(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands for SIGKILL: nothing after it runs."""
+
+    async def killed(*_: object) -> None:
+        raise Killed
+
+    topic.send([sample(number) for number in range(10)])
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "_commit", killed)
+        with pytest.raises(Killed):
+            topic.collect()
+    (left,) = (topic.options.work / "collect").glob("[!.]*")
+    again = topic.snapshot()  # nothing new came: the same snapshot, now committed
+    assert (again.folder, again.skipped) == (left, True)
+    assert topic.collect((left,)) == Waiting(0)
+
+
+@pytest.mark.kafka
+def test_no_more_than_the_limit_is_taken_at_once(topic: Topic) -> None:
+    topic.options = topic.options.model_copy(update={"max_samples": 6, "min_samples": 2})
+    topic.send([sample(number) for number in range(10)])
+    first = topic.snapshot()
+    second = topic.snapshot((first.folder,))
+    assert len(ids(first)) == 6
+    assert not set(ids(first)) & set(ids(second))
+
+
+@pytest.mark.kafka
+def test_a_topic_that_is_not_there_is_one_line(servers: str, options: TrainerSettings) -> None:
+    with pytest.raises(CollectError, match="no such topic"):
+        Topic(servers, options).collect()
+
+
+@pytest.mark.kafka
+@pytest.mark.skipif(
+    "KAFKA_BOOTSTRAP_SERVERS" in os.environ, reason="a broker of others is not ours to freeze"
+)
+def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded = EmbeddedBroker()
+    embedded.start()
+    try:
+        topic = Topic(embedded.bootstrap_servers, options)
+        topic.options = topic.options.model_copy(update={"kafka_seconds": 2.0})
+        topic.create()
+        topic.send([sample(number) for number in range(10)])
+        drain = collect._drain
+
+        async def frozen(*given: Any) -> Any:  # noqa: ANN401
+            embedded.pause()
+            return await drain(*given)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(collect, "_drain", frozen)
+            patch.setattr(collect, "QUIET_SECONDS", 0.2)
+            with pytest.raises(CollectError, match="nothing was consumed") as caught:
+                topic.collect()
+        assert "\n" not in str(caught.value)
+        embedded.resume()
+        assert len(ids(topic.snapshot())) == 10
+    finally:
+        embedded.stop()
+
+
+def test_kafka_that_is_not_there_is_one_line(options: TrainerSettings) -> None:
+    connection = kafka.connection(settings("127.0.0.1:1"))
+    quick = options.model_copy(update={"kafka_seconds": 2.0})
+    with pytest.raises(CollectError, match="nothing was consumed") as caught:
+        collect.collect(connection, quick)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.kafka
+def test_a_promotion_is_announced_under_the_models_name(topic: Topic) -> None:
+    promotion = ModelPromotion(
+        name="maum",
+        version="2",
+        alias="champion",
+        uri="/registry/maum/2",
+        sha256="0" * 64,
+        previous_version="1",
+        promoted_at=NOW,
+        metrics={"macro_f1": 0.8},
+    )
+    promote.announce(promotion, topic.connection, topic.options)
+    read = topic.options.model_copy(update={"review_topic": topic.options.models_topic})
+    (record,) = asyncio.run(collect._read_all(topic.connection, read, {0: (0, 1)}))
+    assert record.key == b"maum"
+    assert ModelPromotion.model_validate_json(record.value) == promotion
+
+
+@given(
+    st.dictionaries(st.integers(0, 9), st.tuples(st.integers(0, 50), st.integers(1, 50))),
+    st.integers(1, 200),
+)
+def test_a_limit_is_kept_to_and_used_up(spans: dict[int, tuple[int, int]], limit: int) -> None:
+    waiting = {number: (first, first + count) for number, (first, count) in spans.items()}
+    cut = collect.limited(waiting, limit)
+    taken = sum(last - first for first, last in cut.values())
+    assert taken == min(limit, sum(last - first for first, last in waiting.values()))
+    assert all(cut[number][0] == waiting[number][0] for number in cut)
+    assert all(cut[number][1] <= waiting[number][1] for number in cut)

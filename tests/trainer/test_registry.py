@@ -1,0 +1,203 @@
+"""Versions are immutable, aliases move whole or not at all, and one trainer writes at a time."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from schemas.manifest import FILE_NAME
+from schemas.promotion import ModelPromotion
+from trainer import promote
+from trainer.registry import LOCK, LOCK_SECONDS, Registry, RegistryError
+from trainer.settings import TrainerSettings
+from worker import registry as workers
+from worker.classifier import ModelError
+
+NOW = "2026-11-24T04:00:00.000Z"
+MEMORY = "memory://models"
+
+
+@pytest.fixture(params=["folder", "memory"])
+def given(request: pytest.FixtureRequest, options: TrainerSettings) -> TrainerSettings:
+    """Settings with a registry on a disk, and with one in an object store (in memory)."""
+    if request.param == "folder":
+        return options
+    fsspec.filesystem("memory").store.clear()
+    return options.model_copy(update={"registry": MEMORY})
+
+
+def put(
+    model: Path, options: TrainerSettings, day: str = "2026-11-24", expected: str | None = None
+) -> ModelPromotion:
+    return promote.promote(
+        model,
+        options,
+        expected=expected,
+        parent="klue/roberta-base",
+        metrics={"macro_f1": 0.8},
+        made_at=f"{day}T04:00:00.000Z",
+    )
+
+
+def test_the_worker_finds_what_was_promoted(tiny_model: Path, given: TrainerSettings) -> None:
+    promotion = put(tiny_model, given)
+    found = workers.resolve(f"registry:{given.registry}#champion")
+    assert found.model.version == promotion.version
+    assert (found.folder / "model.safetensors").read_bytes() == (
+        tiny_model / "model.safetensors"
+    ).read_bytes()
+    store = Registry(given.registry, given.name)
+    assert store.versions() == [promotion.version]
+    assert store.alias("champion") == promotion
+    assert (promotion.previous_version, promotion.metrics) == (None, {"macro_f1": 0.8})
+
+
+def test_rollback_goes_to_what_served_before_and_back_again(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    assert promote.rollback(given).version == first.version
+    assert promote.rollback(given).version == second.version
+    assert promote.rollback(given, first.version).version == first.version
+    found = workers.resolve(f"registry:{given.registry}#champion")
+    assert found.model.version == first.version
+
+
+def test_there_is_nothing_to_roll_back_to_at_first(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    with pytest.raises(RegistryError, match="points at nothing yet"):
+        promote.rollback(given)
+    put(tiny_model, given)
+    with pytest.raises(RegistryError, match="is the first"):
+        promote.rollback(given)
+    with pytest.raises(RegistryError, match="no version 7 of maum"):
+        promote.rollback(given, "7")
+
+
+def test_of_two_trainers_one_wins_and_the_other_says_so(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    """Both compared with the same champion: whoever comes second compared with an old one."""
+    put(tiny_model, given, "2026-11-24")
+    with pytest.raises(RegistryError, match="another trainer was first"):
+        put(tiny_model, given, "2026-11-25")
+    assert len(Registry(given.registry, given.name).versions()) == 2
+
+
+def test_while_one_writes_the_other_is_refused(tiny_model: Path, given: TrainerSettings) -> None:
+    store = Registry(given.registry, given.name)
+    with store.alone(), pytest.raises(RegistryError, match="another trainer is writing"):
+        put(tiny_model, given)
+    assert store.alias("champion") is None
+    put(tiny_model, given)
+
+
+def test_the_same_version_is_uploaded_once(tiny_model: Path, given: TrainerSettings) -> None:
+    first = put(tiny_model, given)
+    again = put(tiny_model, given, expected=first.version)
+    assert (again.version, again.sha256) == (first.version, first.sha256)
+
+
+def test_a_half_written_version_is_ignored_and_cleaned(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    half = Path(options.registry) / "maum" / "2026.11.01-00000000"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"half")
+    store = Registry(options.registry, options.name)
+    assert store.versions() == []
+    put(tiny_model, options)
+    assert not half.exists()
+    assert len(store.versions()) == 1
+
+
+def test_what_a_killed_trainer_left_does_not_stop_the_next(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    dead = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    lock = Path(options.registry) / LOCK
+    lock.parent.mkdir()
+    here = {"host": socket.gethostname(), "pid": int(dead.stdout), "since": time.time()}
+    lock.write_text(json.dumps(here))
+    put(tiny_model, options)
+    assert not lock.exists()
+
+
+@pytest.mark.parametrize(("age", "stopped"), [(0.0, True), (LOCK_SECONDS + 1, False)])
+def test_the_lock_of_another_machine_holds_for_a_while(
+    tiny_model: Path, options: TrainerSettings, *, age: float, stopped: bool
+) -> None:
+    lock = Path(options.registry) / LOCK
+    lock.parent.mkdir()
+    lock.write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": time.time() - age}))
+    if stopped:
+        with pytest.raises(RegistryError, match="another trainer is writing"):
+            put(tiny_model, options)
+    else:
+        put(tiny_model, options)
+
+
+def test_a_changed_file_of_a_version_is_refused_by_the_worker(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    promotion = put(tiny_model, options)
+    config = Path(options.registry) / "maum" / promotion.version / "config.json"
+    config.write_text(config.read_text() + " ")
+    with pytest.raises(ModelError, match="differs from its manifest"):
+        workers.resolve(f"registry:{options.registry}#champion")
+
+
+def test_what_is_no_model_of_six_is_not_promoted(tmp_path: Path, options: TrainerSettings) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(RegistryError, match=r"holds no config\.json"):
+        put(tmp_path / "empty", options)
+    assert not Path(options.registry).exists()
+
+
+def test_a_registry_that_cannot_be_written_is_one_line(
+    tmp_path: Path, tiny_model: Path, options: TrainerSettings
+) -> None:
+    (tmp_path / "file").write_text("")
+    bad = options.model_copy(update={"registry": str(tmp_path / "file" / "registry")})
+    with pytest.raises(RegistryError, match="cannot be written to: Not a directory"):
+        put(tiny_model, bad)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_registry_without_write_rights_is_one_line(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    Path(options.registry).mkdir(mode=0o500)
+    with pytest.raises(RegistryError, match="Permission denied"):
+        put(tiny_model, options)
+
+
+def test_a_kind_of_registry_that_is_not_installed_is_one_line(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    bad = options.model_copy(update={"registry": "nosuch://bucket"})
+    with pytest.raises(RegistryError, match="nosuch") as caught:
+        put(tiny_model, bad)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_version_says_what_it_was_made_from(tiny_model: Path, options: TrainerSettings) -> None:
+    promotion = put(tiny_model, options)
+    folder = Path(options.registry) / "maum" / promotion.version
+    stated = json.loads((folder / FILE_NAME).read_text())
+    assert stated["parent"] == "klue/roberta-base"
+    assert stated["settings"]["selection"] == "seed"
+    assert set(stated["files"]) == {path.name for path in folder.iterdir()} - {FILE_NAME}

@@ -1,0 +1,258 @@
+"""The review topic → a de-duplicated Parquet snapshot; offsets are committed once it is durable."""
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Awaitable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import orjson
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+
+from schemas.review import ReviewSample
+from trainer import dataset, stage
+from trainer.settings import TrainerSettings
+from trainer.stage import Done, Numbers
+from worker import kafka
+
+SAMPLES: Final = "samples.parquet"
+QUARANTINE: Final = "quarantine.jsonl"
+QUIET_SECONDS: Final = 3.0  # nothing comes: ask the broker whether there is more
+
+Range = tuple[int, int]  # first offset, one past the last
+T = TypeVar("T")
+
+
+class CollectError(Exception):
+    """The topic cannot be read now: nothing was consumed. The message is one clear line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Too few samples for a run: `count` at most. Nothing was consumed."""
+
+    count: int
+
+
+def collect(
+    connection: dict[str, Any], options: TrainerSettings, known: Iterable[Path] = ()
+) -> Done | Waiting:
+    """Snapshot what waits on the review topic, but for what the folders `known` hold already.
+
+    Raises CollectError, StageError, DataError.
+    """
+    waiting = limited(_ask(look(connection, options), options), options.max_samples)
+    count = sum(last - first for first, last in waiting.values())
+    if count < options.min_samples:
+        return Waiting(count)
+    seen = {
+        each.id
+        for folder in known
+        if (folder / SAMPLES).exists()
+        for each in dataset.read_texts(folder / SAMPLES)
+    }
+
+    def make(folder: Path) -> Numbers:
+        records = asyncio.run(_read_all(connection, options, waiting))
+        return _write(records, seen, folder, options.min_samples)
+
+    offsets = {str(partition): list(span) for partition, span in sorted(waiting.items())}
+    told = {"topic": options.review_topic, "offsets": orjson.dumps(offsets).decode()}
+    try:
+        done = stage.run(options.work, "collect", {}, told, make, offsets=offsets)
+    except TooFewError as error:
+        return Waiting(error.count)
+    _ask(_commit(connection, options, waiting), options)
+    return done
+
+
+class TooFewError(Exception):
+    """Among the records there are only `count` new, sound samples."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"{count} samples")
+        self.count = count
+
+
+async def look(connection: dict[str, Any], options: TrainerSettings) -> dict[int, Range]:
+    """What waits on each partition: from the group's commit (or the beginning) to the end."""
+    async with _consumer(connection, options) as consumer:
+        partitions = await _partitions(consumer, options.review_topic)
+        beginnings = await consumer.beginning_offsets(partitions)
+        ends = await consumer.end_offsets(partitions)
+        waiting = {}
+        for each in partitions:
+            committed = await consumer.committed(each) or 0
+            waiting[each.partition] = (max(committed, beginnings[each]), ends[each])
+        return {number: span for number, span in waiting.items() if span[0] < span[1]}
+
+
+def limited(waiting: Mapping[int, Range], limit: int) -> dict[int, Range]:
+    """The oldest of each partition, `limit` records in all at most (pure)."""
+    cut = {}
+    for left, (number, (first, last)) in zip(
+        range(len(waiting), 0, -1),
+        sorted(waiting.items(), key=lambda item: item[1][1] - item[1][0]),
+        strict=True,
+    ):
+        taken = min(last - first, limit // left)
+        limit -= taken
+        if taken:
+            cut[number] = (first, first + taken)
+    return cut
+
+
+def rows(
+    records: Iterable[ConsumerRecord], seen: set[str]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(samples, quarantine), without repeats and tombstones; adds the ids to `seen`."""
+    samples, quarantine = [], []
+    for record in records:
+        if record.value is None:
+            continue
+        try:
+            sample = ReviewSample.model_validate_json(record.value)
+        except ValidationError as error:
+            quarantine.append(_quarantined(record, error))
+            continue
+        if sample.event_id not in seen:
+            seen.add(sample.event_id)
+            samples.append(_flat(sample))
+    return samples, quarantine
+
+
+def _flat(sample: ReviewSample) -> dict[str, Any]:
+    fields = sample.model_dump(exclude={"model", "source", "scores", "schema_version"})
+    return {
+        "id": sample.event_id,
+        **fields,
+        "scores": list(sample.scores.values()),
+        "model_name": sample.model.name,
+        "model_version": sample.model.version,
+    }
+
+
+def _quarantined(record: ConsumerRecord, error: ValidationError) -> dict[str, Any]:
+    mistakes = error.errors(include_input=False, include_url=False, include_context=False)
+    told = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in mistakes)
+    return {
+        "partition": record.partition,
+        "offset": record.offset,
+        "reason": told.removeprefix(": "),
+        "value_base64": base64.b64encode(record.value).decode(),
+    }
+
+
+def _write(records: list[ConsumerRecord], seen: set[str], folder: Path, at_least: int) -> Numbers:
+    samples, quarantine = rows(records, seen)
+    if len(samples) < at_least:
+        raise TooFewError(len(samples))
+    dataset.write_parquet(folder / SAMPLES, samples)
+    lines = [orjson.dumps(each) + b"\n" for each in quarantine]
+    (folder / QUARANTINE).write_bytes(b"".join(lines))
+    return {
+        "records": len(records),
+        "samples": len(samples),
+        "repeats": len(records) - len(samples) - len(quarantine),
+        "quarantined": len(quarantine),
+        "low_margin": sum(each["reason"] == "low_margin" for each in samples),
+    }
+
+
+async def _read_all(
+    connection: dict[str, Any], options: TrainerSettings, waiting: Mapping[int, Range]
+) -> list[ConsumerRecord]:
+    """Every committed record of the ranges. Raises CollectError when the broker falls silent."""
+    try:
+        async with _consumer(connection, options) as consumer:
+            return await _drain(consumer, options, waiting)
+    except (KafkaError, TimeoutError) as error:
+        raise _gone(error, options) from error
+
+
+async def _drain(
+    consumer: AIOKafkaConsumer, options: TrainerSettings, waiting: Mapping[int, Range]
+) -> list[ConsumerRecord]:
+    topic = options.review_topic
+    last = {TopicPartition(topic, number): end for number, (_, end) in waiting.items()}
+    consumer.assign(list(last))
+    for each in last:
+        consumer.seek(each, waiting[each.partition][0])
+    found: list[ConsumerRecord] = []
+    open_ = set(last)
+    while open_:
+        batch = await consumer.getmany(*open_, timeout_ms=int(QUIET_SECONDS * 1000))
+        for each, records in batch.items():
+            found += [record for record in records if record.offset < last[each]]
+        if not batch:
+            # Markers of transactions may be all that is left: then the broker says so.
+            async with asyncio.timeout(options.kafka_seconds):
+                await consumer.end_offsets(list(open_))
+        done = {each for each in open_ if await consumer.position(each) >= last[each]}
+        if not batch and not done:
+            return found
+        open_ -= done
+    return found
+
+
+async def _commit(
+    connection: dict[str, Any], options: TrainerSettings, waiting: Mapping[int, Range]
+) -> None:
+    async with _consumer(connection, options) as consumer:
+        spans = {
+            TopicPartition(options.review_topic, number): end
+            for number, (_, end) in waiting.items()
+        }
+        consumer.assign(list(spans))
+        await consumer.commit(spans)
+
+
+@asynccontextmanager
+async def _consumer(
+    connection: dict[str, Any], options: TrainerSettings
+) -> AsyncIterator[AIOKafkaConsumer]:
+    # No subscription: partitions are assigned by hand, so that no rebalance cuts a snapshot.
+    consumer = AIOKafkaConsumer(
+        **connection,
+        group_id=options.group_id,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        auto_offset_reset="none",
+        request_timeout_ms=int(options.kafka_seconds * 1000),
+    )
+    try:
+        await consumer.start()
+        yield consumer
+    finally:
+        await consumer.stop()
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
+    if topic not in await consumer.topics():
+        message = f"no such topic: {topic}; `python -m worker topics` creates what is missing"
+        raise CollectError(message)
+    return [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()]
+
+
+def _ask(asking: Coroutine[Any, Any, T], options: TrainerSettings) -> T:
+    async def within(answer: Awaitable[T]) -> T:
+        async with asyncio.timeout(options.kafka_seconds):
+            return await answer
+
+    try:
+        return asyncio.run(within(asking))
+    except (KafkaError, TimeoutError) as error:
+        raise _gone(error, options) from error
+
+
+def _gone(error: BaseException, options: TrainerSettings) -> CollectError:
+    told = (
+        kafka.line(error)
+        if isinstance(error, KafkaError)
+        else (f"Kafka did not answer for {options.kafka_seconds:g} s")
+    )
+    return CollectError(f"{told}; nothing was consumed, the next run reads it again")

@@ -1,0 +1,105 @@
+"""A student that passed the gate → the alias that workers follow, and the record that tells."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from schemas.instant import datetime_text
+from schemas.promotion import ModelPromotion
+from trainer import registry
+from trainer.registry import Registry, RegistryError
+from trainer.settings import TrainerSettings
+from worker import classifier
+from worker.classifier import ModelError
+
+
+class AnnounceError(Exception):
+    """The alias was moved, but Kafka could not be told: workers see it at their next look."""
+
+
+def promote(  # noqa: PLR0913  (a version, and what is stated of it)
+    model: Path,
+    options: TrainerSettings,
+    *,
+    expected: str | None,
+    parent: str | None,
+    metrics: Mapping[str, float],
+    made_at: str,
+) -> ModelPromotion:
+    """Put the version into the registry and move the alias from `expected` to it.
+
+    Raises RegistryError; the alias is unmoved then.
+    """
+    try:
+        labels = classifier.read_labels(classifier.read_config(model), model)
+    except ModelError as error:
+        raise RegistryError(str(error)) from error
+    store = Registry(options.registry, options.name)
+    told = options.model_dump(mode="json", include={"student", "teacher", "selection", "seed"})
+    stated = registry.state(
+        model,
+        options.name,
+        labels=labels,
+        made_at=made_at,
+        parent=parent,
+        metrics=metrics,
+        settings=told,
+    )
+    with store.alone():
+        store.put(model, stated)
+        return store.move(
+            options.alias, stated.version, expected=expected, metrics=metrics, now=_now()
+        )
+
+
+def rollback(options: TrainerSettings, version: str | None = None) -> ModelPromotion:
+    """Point the alias at `version`, or at what it pointed at before. Raises RegistryError."""
+    store = Registry(options.registry, options.name)
+    with store.alone():
+        standing = store.alias(options.alias)
+        if standing is None:
+            raise RegistryError(f"{options.alias} points at nothing yet: nothing to roll back")
+        back_to = version or standing.previous_version
+        if back_to is None:
+            raise RegistryError(f"{standing.version} is the first that {options.alias} pointed at")
+        return store.move(options.alias, back_to, expected=standing.version, metrics={}, now=_now())
+
+
+def announce(
+    promotion: ModelPromotion, connection: dict[str, Any], options: TrainerSettings
+) -> None:
+    """Publish the promotion; the record's key is the model's name. Raises AnnounceError."""
+
+    async def send() -> None:
+        producer = AIOKafkaProducer(**connection, enable_idempotence=True)
+        await producer.start()
+        try:
+            await producer.send_and_wait(
+                options.models_topic,
+                promotion.model_dump_json().encode(),
+                key=promotion.name.encode(),
+            )
+        finally:
+            await producer.stop()
+
+    async def within() -> None:
+        async with asyncio.timeout(options.kafka_seconds):
+            await send()
+
+    try:
+        asyncio.run(within())
+    except (KafkaError, TimeoutError) as error:
+        told = str(error) or type(error).__name__
+        raise AnnounceError(
+            f"{promotion.alias} points at {promotion.version} now, but {options.models_topic} "
+            f"could not be told ({told}); workers see it at their next look at the alias"
+        ) from error
+
+
+def _now() -> str:
+    return datetime_text(datetime.now(UTC))

@@ -1,0 +1,241 @@
+"""The registry of models over fsspec: immutable versions, aliases moved atomically.
+
+`{name}/{version}/` holds a version, its `manifest.json` written last; `aliases/{alias}.json` the
+ModelPromotion that workers follow; `promote.lock` stands while somebody writes.
+"""
+
+import hashlib
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import fsspec
+import orjson
+from fsspec.implementations.local import LocalFileSystem
+from pydantic import ValidationError
+
+from schemas import manifest
+from schemas.manifest import ModelManifest
+from schemas.promotion import ModelPromotion
+
+LOCK: Final = "promote.lock"
+LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
+
+
+class RegistryError(Exception):
+    """The registry cannot be used so; the message is one clear line, and the alias is unmoved."""
+
+
+class Registry:
+    """The models called `name` at `url`, any fsspec URL."""
+
+    def __init__(self, url: str, name: str) -> None:
+        """Raises RegistryError for a URL that nothing here can open."""
+        try:
+            self._files, root = fsspec.core.url_to_fs(url)
+        except (ImportError, ValueError, OSError) as error:
+            raise RegistryError(f"{url} cannot be opened: {_line(error)}") from error
+        self._root = str(root).rstrip("/")
+        self.name = name
+
+    def alias(self, alias: str) -> ModelPromotion | None:
+        """What `alias` points at; None where it was never set. Raises RegistryError."""
+        path = self._alias(alias)
+        try:
+            return ModelPromotion.model_validate_json(self._files.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError) as error:
+            raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
+
+    def versions(self) -> list[str]:
+        """The whole versions, by name; half-written ones are no versions."""
+        folder = f"{self._root}/{self.name}"
+        if not self._files.exists(folder):
+            return []
+        names = [str(path).rpartition("/")[2] for path in self._files.ls(folder, detail=False)]
+        return sorted(each for each in names if self._is_whole(each))
+
+    def uri(self, version: str) -> str:
+        """Where a version lies."""
+        return str(self._files.unstrip_protocol(f"{self._root}/{self.name}/{version}"))
+
+    def put(self, folder: Path, stated: ModelManifest) -> str:
+        """Upload a version, unless it is there; its manifest's hash. Call it while `alone`.
+
+        Raises RegistryError.
+        """
+        target = f"{self._root}/{self.name}/{stated.version}"
+        try:
+            if not self._is_whole(stated.version):
+                self._remove(target)
+                self._files.makedirs(target, exist_ok=True)
+                for name in stated.files:
+                    self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
+                    self._files.put_file(str(folder / name), f"{target}/{name}")
+                body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
+                self._write(f"{target}/{manifest.FILE_NAME}", body)
+            return self._hash(stated.version)
+        except OSError as error:
+            raise RegistryError(f"{target} cannot be written: {_line(error)}") from error
+
+    def move(
+        self,
+        alias: str,
+        version: str,
+        *,
+        expected: str | None,
+        metrics: Mapping[str, float],
+        now: str,
+    ) -> ModelPromotion:
+        """Point `alias` at a version, if it still points at `expected`. Call it while `alone`.
+
+        Raises RegistryError, also where another trainer moved it since.
+        """
+        standing = self.alias(alias)
+        there = standing.version if standing else None
+        if there != expected:
+            message = (
+                f"{alias} points at {there or 'nothing'} now, not at {expected or 'nothing'}: "
+                "another trainer was first; compare with that one"
+            )
+            raise RegistryError(message)
+        if not self._is_whole(version):
+            known = ", ".join(self.versions()) or "none"
+            raise RegistryError(f"no version {version} of {self.name} (there are: {known})")
+        promotion = ModelPromotion(
+            name=self.name,
+            version=version,
+            alias=alias,
+            uri=self.uri(version),
+            sha256=self._hash(version),
+            previous_version=there,
+            promoted_at=now,
+            metrics=dict(metrics),
+        )
+        try:
+            self._write(self._alias(alias), orjson.dumps(promotion.model_dump()))
+        except OSError as error:
+            raise RegistryError(f"{alias} cannot be moved: {_line(error)}") from error
+        return promotion
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Hold the registry, and clean what a crash left. Raises RegistryError where it is held."""
+        path = f"{self._root}/{LOCK}"
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        try:
+            self._files.makedirs(self._root, exist_ok=True)
+            self._break_stale(path)
+            self._create(path, orjson.dumps(holder))
+        except FileExistsError:
+            raise RegistryError(f"another trainer is writing to {self._root}; {path}") from None
+        except OSError as error:
+            raise RegistryError(f"{self._root} cannot be written to: {_line(error)}") from error
+        try:
+            self._clean()
+            yield
+        finally:
+            self._files.rm_file(path)
+
+    def _create(self, path: str, body: bytes) -> None:
+        """Write a file that must not be there. Raises FileExistsError."""
+        if isinstance(self._files, LocalFileSystem):
+            with Path(path).open("xb") as file:
+                file.write(body)
+        else:
+            self._files.pipe_file(path, body, mode="create")
+
+    def _break_stale(self, path: str) -> None:
+        try:
+            holder: dict[str, Any] = orjson.loads(self._files.cat_file(path))
+        except FileNotFoundError:
+            return
+        except orjson.JSONDecodeError:
+            holder = {"since": time.time()}  # being written at this moment
+        here = holder.get("host") == socket.gethostname()
+        old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
+        if (here and not _is_alive(int(holder.get("pid", 0)))) or (not here and old):
+            self._files.rm_file(path)
+
+    def _clean(self) -> None:
+        """Half-written versions: no alias can point at them, since their manifest is missing."""
+        folder = f"{self._root}/{self.name}"
+        if self._files.exists(folder):
+            for path in self._files.ls(folder, detail=False):
+                if not self._is_whole(str(path).rpartition("/")[2]):
+                    self._remove(str(path))
+
+    def _remove(self, path: str) -> None:
+        if self._files.exists(path):
+            self._files.rm(path, recursive=True)
+
+    def _is_whole(self, version: str) -> bool:
+        return bool(self._files.exists(f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}"))
+
+    def _hash(self, version: str) -> str:
+        body = self._files.cat_file(f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}")
+        return hashlib.sha256(body).hexdigest()
+
+    def _alias(self, alias: str) -> str:
+        return f"{self._root}/aliases/{alias}.json"
+
+    def _write(self, path: str, body: bytes) -> None:
+        """All of it or nothing: by renaming on a disk; elsewhere one upload is one object."""
+        self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        if isinstance(self._files, LocalFileSystem):
+            partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
+            with partial.open("wb") as file:
+                file.write(body)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(path)
+        else:
+            self._files.pipe_file(path, body)
+
+
+def state(  # noqa: PLR0913  (what a manifest states)
+    folder: Path,
+    name: str,
+    *,
+    labels: Sequence[str],
+    made_at: str,
+    parent: str | None,
+    metrics: Mapping[str, float],
+    settings: Mapping[str, str | int | float | bool | None],
+) -> ModelManifest:
+    """The manifest of a model folder; the version is its day and the hash of its files."""
+    files = manifest.build_files(folder)
+    digest = hashlib.sha256(orjson.dumps(files)).hexdigest()
+    facts = {
+        "name": name,
+        "version": f"{made_at[:10].replace('-', '.')}-{digest[:8]}",
+        "created_at": made_at,
+        "labels": list(labels),
+        "files": files,
+        "parent": parent,
+        "metrics": dict(metrics),
+        "settings": dict(settings),
+    }
+    return ModelManifest.model_validate(facts)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid > 0
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
