@@ -50,10 +50,10 @@ def collect(
     if count < options.min_samples:
         return Waiting(count)
     seen = {
-        each.id
+        row["id"]
         for folder in known
         if (folder / SAMPLES).exists()
-        for each in dataset.read_texts(folder / SAMPLES)
+        for row in dataset.read_table(folder / SAMPLES)
     }
 
     def make(folder: Path) -> Numbers:

@@ -1,9 +1,12 @@
-"""The gate: champion against challenger on the same items (pure)."""
+"""The gate: champion against challenger on the same items."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import orjson
+from pydantic import TypeAdapter
 
 from schemas.emotion import EMOTIONS
 from trainer import calibrate
@@ -128,6 +131,16 @@ def _judge(difference: Interval, broken: list[str]) -> tuple[Verdict, tuple[str,
 
 def _ece(contender: Contender, labels: Labels) -> float:
     return calibrate.measure(contender.probabilities, labels).ece
+
+
+def read(path: Path) -> Comparison:
+    """A comparison as `write` left it. Raises ValueError, OSError."""
+    return TypeAdapter(Comparison).validate_json(path.read_bytes())
+
+
+def write(path: Path, result: Comparison) -> None:
+    """As JSON."""
+    path.write_bytes(orjson.dumps(result, option=orjson.OPT_INDENT_2))
 
 
 def describe(result: Comparison) -> str:

@@ -53,8 +53,8 @@ class Pseudo:
     scores: tuple[float, ...] = ()
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Every row of a file, with its `line`, a string `text` and an `id`. Raises DataError."""
+def read_table(path: Path) -> list[dict[str, Any]]:
+    """Every row of a file, as it stands there. Raises DataError."""
     reader = {".jsonl": _jsonl, ".csv": _csv, ".tsv": _tsv, ".parquet": _parquet}.get(path.suffix)
     if reader is None:
         raise DataError(f"{path}: the name must end in one of {', '.join(KINDS)}")
@@ -64,6 +64,12 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from None
     if not rows:
         raise DataError(f"{path} is empty")
+    return rows
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Every row of a file, each with a `text` and an `id` of its own. Raises DataError."""
+    rows = read_table(path)
     if "text" not in rows[0]:
         raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
     for number, row in enumerate(rows, start=1):
@@ -78,6 +84,16 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def read_texts(path: Path) -> list[Text]:
     """Texts; a label beside them is not looked at. Raises DataError."""
     return [Text(row["id"], row["text"]) for row in read_rows(path)]
+
+
+def read_stream(path: Path) -> list[dict[str, Any]]:
+    """Rows of what came in by itself: those without a text are left out. Raises DataError."""
+    rows = read_table(path)
+    if "text" not in rows[0]:
+        raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
+    for number, row in enumerate(rows, start=1):
+        row["id"] = str(row.get("id") or f"{path.stem}-{number}")
+    return [row for row in rows if isinstance(row["text"], str) and row["text"].strip()]
 
 
 def read_labelled(path: Path, *, at_least: int = 1) -> list[Labelled]:

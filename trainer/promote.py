@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas.instant import datetime_text
+from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import registry
 from trainer.registry import Registry, RegistryError
@@ -17,44 +18,46 @@ from trainer.settings import TrainerSettings
 from worker import classifier
 from worker.classifier import ModelError
 
+TOLD: Final = {"student", "teacher", "selection", "seed", "epochs", "student_learning_rate"}
+
 
 class AnnounceError(Exception):
     """The alias was moved, but Kafka could not be told: workers see it at their next look."""
 
 
-def promote(  # noqa: PLR0913  (a version, and what is stated of it)
-    model: Path,
-    options: TrainerSettings,
-    *,
-    expected: str | None,
-    parent: str | None,
-    metrics: Mapping[str, float],
-    made_at: str,
+def promote(
+    model: Path, stated: ModelManifest, options: TrainerSettings, *, expected: str | None
 ) -> ModelPromotion:
     """Put the version into the registry and move the alias from `expected` to it.
 
     Raises RegistryError; the alias is unmoved then.
     """
+    store = Registry(options.registry, options.name)
+    with store.alone():
+        store.put(model, stated)
+        return store.move(
+            options.alias, stated.version, expected=expected, metrics=stated.metrics, now=_now()
+        )
+
+
+def state(
+    model: Path, options: TrainerSettings, *, made_at: str, metrics: Mapping[str, float]
+) -> ModelManifest:
+    """The manifest of a student: what it is, and what it was made with. Raises RegistryError."""
     try:
         labels = classifier.read_labels(classifier.read_config(model), model)
     except ModelError as error:
         raise RegistryError(str(error)) from error
-    store = Registry(options.registry, options.name)
-    told = options.model_dump(mode="json", include={"student", "teacher", "selection", "seed"})
-    stated = registry.state(
+    told = options.model_dump(mode="json", include=TOLD)
+    return registry.state(
         model,
         options.name,
         labels=labels,
         made_at=made_at,
-        parent=parent,
+        parent=options.student,
         metrics=metrics,
         settings=told,
     )
-    with store.alone():
-        store.put(model, stated)
-        return store.move(
-            options.alias, stated.version, expected=expected, metrics=metrics, now=_now()
-        )
 
 
 def rollback(options: TrainerSettings, version: str | None = None) -> ModelPromotion:

@@ -74,6 +74,7 @@ class TrainerSettings(BaseSettings):
     replay_share: Share = Field(
         0.2, description="calibrated: share of what earlier runs accepted, at most"
     )
+    ablation: bool = Field(True, description="fit the other selections as well, for the report")  # noqa: FBT003
     ray_address: str | None = Field(
         None, description="Ray cluster for pseudo-labels (auto, local or ray://host:port)"
     )

@@ -35,14 +35,10 @@ def given(request: pytest.FixtureRequest, options: TrainerSettings) -> TrainerSe
 def put(
     model: Path, options: TrainerSettings, day: str = "2026-11-24", expected: str | None = None
 ) -> ModelPromotion:
-    return promote.promote(
-        model,
-        options,
-        expected=expected,
-        parent="klue/roberta-base",
-        metrics={"macro_f1": 0.8},
-        made_at=f"{day}T04:00:00.000Z",
+    stated = promote.state(
+        model, options, made_at=f"{day}T04:00:00.000Z", metrics={"macro_f1": 0.8}
     )
+    return promote.promote(model, stated, options, expected=expected)
 
 
 def test_the_worker_finds_what_was_promoted(tiny_model: Path, given: TrainerSettings) -> None:
@@ -198,6 +194,6 @@ def test_a_version_says_what_it_was_made_from(tiny_model: Path, options: Trainer
     promotion = put(tiny_model, options)
     folder = Path(options.registry) / "maum" / promotion.version
     stated = json.loads((folder / FILE_NAME).read_text())
-    assert stated["parent"] == "klue/roberta-base"
+    assert stated["parent"] == options.student
     assert stated["settings"]["selection"] == "seed"
     assert set(stated["files"]) == {path.name for path in folder.iterdir()} - {FILE_NAME}

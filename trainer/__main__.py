@@ -1,0 +1,183 @@
+"""The composition root: settings → recipe → run. `python -m trainer --help` tells the rest.
+
+Heavy libraries are imported where they are needed, so that --help and mistakes answer at once.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from trainer import __version__
+from trainer.settings import TrainerSettings
+from worker import settings
+from worker.settings import KafkaSettings, SettingsError
+
+if TYPE_CHECKING:
+    from trainer.recipe import Recipe
+
+DONE: Final = 0
+FAILED: Final = 1
+MISUSED: Final = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except SettingsError as error:
+        for mistake in error.mistakes:
+            print(f"trainer: {mistake}", file=sys.stderr)
+        return MISUSED
+    except KeyboardInterrupt:
+        print("trainer: stopped; the same command goes on from here", file=sys.stderr)
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer",
+        description="From what the worker was unsure of to a better model in the running worker.",
+        epilog="Settings, from the environment or a .env file:\n\n"
+        + settings.describe(KafkaSettings, TrainerSettings)
+        + "\n\nExit codes: 0 done, 1 failed while running, 2 settings or arguments are wrong.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(
+        name: str, help_: str, command: Callable[[argparse.Namespace], int]
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_, description=help_)
+        added.set_defaults(command=command)
+        return added
+
+    run = add("run", "one whole retraining, from the review topic to the promotion", _run)
+    run.add_argument("--no-collect", action="store_true", help="on files alone, without Kafka")
+    run.add_argument("--no-promote", action="store_true", help="compare, and leave it at that")
+    add("schedule", "run by TRAINER_CRON, or when TRAINER_MIN_SAMPLES wait", _schedule)
+    add("collect", "the review topic → a snapshot; commits once it is durable", _collect)
+    for name, help_, stage in STAGES:
+        add(name, help_, _stage(stage))
+    one = add("evaluate", "a model on the golden set", _evaluate)
+    one.add_argument("model", nargs="?", type=Path, help="a model's folder (default: the student)")
+    add("compare", "the student against the champion, as the gate does", _compare)
+    add("promote", "ask the gate, and move the alias if it says so", _promote)
+    back = add("rollback", "move the alias back to what it pointed at before", _rollback)
+    back.add_argument("version", nargs="?", help="or to this version")
+    add("report", "the last run as HTML and Markdown", _report)
+    review = add("review", "labels of people: export, import, or label in the terminal", _review)
+    review.add_argument("do", choices=["export", "import", "label"])
+    review.add_argument("file", nargs="?", type=Path, help="export: .json (Label Studio) or .jsonl")
+    review.add_argument("--limit", type=_positive, default=200, help="samples (default 200)")
+    return parser
+
+
+STAGES: Final[tuple[tuple[str, str, Callable[["Recipe"], object]], ...]] = (
+    ("teach", "labelled data → a teacher", lambda recipe: recipe.teacher),
+    ("pseudo-label", "the teacher's opinion of unlabelled texts", lambda recipe: recipe.pseudo),
+    ("select", "which of them to believe", lambda recipe: recipe.selected),
+    ("finetune", "the selected → a student", lambda recipe: recipe.student(recipe.selection)),
+)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def _with_recipe(work: Callable[["Recipe"], object]) -> int:
+    """Hold the folder of the stages, do `work`, and tell each failure in a line of its own."""
+    options, kafka_settings = settings.load(TrainerSettings), settings.load(KafkaSettings)
+    from trainer import recipe, stage  # noqa: PLC0415
+    from worker import kafka, logs  # noqa: PLC0415
+
+    logs.configure("console", "error")
+    connection = kafka.connection(kafka_settings)
+    try:
+        with stage.alone(options.work):
+            work(recipe.Recipe(options, _say, connection))
+    except recipe.problems() as error:
+        print(f"trainer: {error}", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    return _with_recipe(
+        lambda recipe: recipe.run(
+            collecting=not arguments.no_collect, promoting=not arguments.no_promote
+        )
+    )
+
+
+def _collect(_: argparse.Namespace) -> int:
+    return _with_recipe(lambda recipe: recipe.collect())
+
+
+def _stage(stage: Callable[["Recipe"], object]) -> Callable[[argparse.Namespace], int]:
+    return lambda _: _with_recipe(stage)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    def work(recipe: "Recipe") -> None:
+        model = arguments.model or recipe.student(recipe.selection).folder / "model"
+        print(recipe.measured(model).table)
+
+    return _with_recipe(work)
+
+
+def _compare(_: argparse.Namespace) -> int:
+    def work(recipe: "Recipe") -> None:
+        from trainer import compare  # noqa: PLC0415
+
+        found = recipe.compare()
+        print(compare.describe(found) if found else "there is no champion to compare with yet")
+
+    return _with_recipe(work)
+
+
+def _promote(_: argparse.Namespace) -> int:
+    return _with_recipe(lambda recipe: recipe.promote())
+
+
+def _rollback(arguments: argparse.Namespace) -> int:
+    return _with_recipe(lambda recipe: recipe.rollback(arguments.version))
+
+
+def _report(_: argparse.Namespace) -> int:
+    return _with_recipe(lambda recipe: recipe.report())
+
+
+def _schedule(_: argparse.Namespace) -> int:
+    options, kafka_settings = settings.load(TrainerSettings), settings.load(KafkaSettings)
+    from trainer import schedule  # noqa: PLC0415
+    from worker import kafka, logs  # noqa: PLC0415
+
+    logs.configure("console", "error")
+    return schedule.serve(options, kafka.connection(kafka_settings))
+
+
+def _review(arguments: argparse.Namespace) -> int:
+    if arguments.do != "label" and arguments.file is None:
+        raise SettingsError([f"review {arguments.do} needs a file"])
+    from trainer import review  # noqa: PLC0415
+
+    if arguments.do == "export":
+        return _with_recipe(lambda recipe: review.export(recipe, arguments.file, arguments.limit))
+    if arguments.do == "import":
+        return _with_recipe(lambda recipe: review.take_in(recipe, arguments.file))
+    return _with_recipe(lambda recipe: review.label(recipe, arguments.limit))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,75 @@
+"""What earlier runs used and gave: `history.json`, the snapshots, and the labels of reviewers."""
+
+from pathlib import Path
+from typing import Final
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from schemas.record import Record
+from trainer import dataset, stage
+from trainer.dataset import DataError, Labelled
+
+FILE: Final = "history.json"
+LABELS: Final = "labels.jsonl"
+WITHDRAWN: Final = ""  # in place of an emotion: the reviewer took the label back
+
+
+class Run(Record):
+    """A finished run. Paths are relative to the folder of the stages."""
+
+    snapshots: list[str]
+    selected: str
+    student: str
+    verdict: str
+    version: str | None
+    """What was promoted, if anything."""
+
+
+_RUNS: Final = TypeAdapter(list[Run])
+
+
+def read(work: Path) -> list[Run]:
+    """The finished runs, oldest first. Raises DataError."""
+    try:
+        return _RUNS.validate_json((work / FILE).read_bytes())
+    except FileNotFoundError:
+        return []
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{work / FILE} cannot be read: {type(error).__name__}") from None
+
+
+def add(work: Path, run: Run) -> None:
+    """Remember a finished run; once, however often its end is repeated after a kill."""
+    runs = read(work)
+    if not runs or runs[-1] != run:
+        body = orjson.dumps([each.model_dump() for each in [*runs, run]])
+        stage.write_durably(work / FILE, body)
+
+
+def snapshots(work: Path) -> list[Path]:
+    """The finished snapshots of the review topic, oldest first."""
+    found = [
+        (manifest.started_at, folder)
+        for folder in (work / "collect").glob("[!.]*")
+        if (manifest := stage.read(folder)) is not None
+    ]
+    return [folder for _, folder in sorted(found)]
+
+
+def labels_file(work: Path) -> Path:
+    """Where reviewers' labels are kept."""
+    return work / LABELS
+
+
+def labels(work: Path) -> list[Labelled]:
+    """What reviewers said, the last word of each. Raises DataError."""
+    path = labels_file(work)
+    if not path.exists() or not path.stat().st_size:
+        return []
+    rows = {row["id"]: row for row in dataset.read_table(path)}
+    return [
+        Labelled(row["id"], row["text"], row["emotion"])
+        for row in rows.values()
+        if row["emotion"] != WITHDRAWN
+    ]

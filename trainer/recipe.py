@@ -1,0 +1,461 @@
+"""The story: collect → teach → pseudo-label → select → fine-tune → evaluate → promote.
+
+Each step is a stage on files and is skipped when its inputs are unchanged, so a run that was
+killed goes on where it was, and a command of its own redoes no more than it must.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import orjson
+
+from schemas.promotion import ModelPromotion
+from trainer import collect, compare, dataset, evaluate, history, leakage, promote, report, stage
+from trainer.collect import SAMPLES, CollectError, Waiting
+from trainer.compare import Comparison, Contender, Floors
+from trainer.dataset import DataError, Labelled, Text
+from trainer.evaluate import Evaluation
+from trainer.history import Run
+from trainer.leakage import LeakageError
+from trainer.promote import AnnounceError
+from trainer.pseudo_label import FILE as PSEUDO
+from trainer.registry import Registry, RegistryError
+from trainer.report import Facts, Step
+from trainer.settings import TrainerSettings
+from trainer.split import split
+from trainer.stage import Done, Numbers, StageError
+
+Say = Callable[[str], None]
+Selection = Literal["none", "seed", "calibrated"]
+
+ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
+COMPARISON: Final = "comparison.json"
+FLOORS: Final = {"max_class_drop", "max_calibration_drop", "min_speed"}
+FIT: Final = {
+    "max_length",
+    "epochs",
+    "patience",
+    "batch_size",
+    "warmup_share",
+    "weight_decay",
+    "label_smoothing",
+    "gradient_clip",
+    "checkpoint_steps",
+    "validation_share",
+}
+SELECT: Final = {
+    "min_confidence",
+    "min_margin",
+    "target_precision",
+    "human_share",
+    "replay_share",
+    "validation_share",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; without a comparison there was no champion to compare with."""
+
+    student: Done
+    comparison: Comparison | None
+    promotion: ModelPromotion | None
+
+    @property
+    def verdict(self) -> str:
+        """The gate's; `promote` where there was no champion."""
+        if self.comparison:
+            return self.comparison.verdict
+        return "promote" if self.promotion else "not asked"
+
+
+class Recipe:
+    """The stages of one run, each found or done when it is first asked for."""
+
+    def __init__(self, options: TrainerSettings, say: Say, connection: dict[str, Any]) -> None:
+        """`say` takes one line a stage; `connection` is for Kafka clients."""
+        self.options = options
+        self.say = say
+        self._connection = connection
+        self._said: set[tuple[Path, str]] = set()  # each stage is told once
+
+    def run(self, *, collecting: bool, promoting: bool) -> Outcome | Waiting:
+        """One whole retraining. Raises what the stages raise; nothing is promoted then."""
+        if collecting and not self.snapshots:
+            collected = self.collect()
+            if isinstance(collected, Waiting):
+                return collected
+        before = self.champion
+        outcome = self._gate(promoting=promoting)
+        facts = self._facts(outcome, before)
+        self._remember(outcome)
+        report.write(self.options.work, facts)
+        self.report()
+        return outcome
+
+    @property
+    def selection(self) -> Selection:
+        """The policy whose student is put to the gate."""
+        return self.options.selection
+
+    def _gate(self, *, promoting: bool) -> Outcome:
+        if promoting:
+            return self.promote()
+        return Outcome(self.student(self.selection), self.compare(), None)
+
+    def collect(self) -> Done | Waiting:
+        """The review topic → a snapshot. Raises CollectError."""
+        done = collect.collect(self._connection, self.options, history.snapshots(self.options.work))
+        self.__dict__.pop("snapshots", None)
+        if isinstance(done, Waiting):
+            least = self.options.min_samples
+            self.say(f"collect: {done.count} samples wait, {least} are needed; nothing consumed")
+            return done
+        return self._told(done)
+
+    @cached_property
+    def snapshots(self) -> list[Path]:
+        """Those that no finished run has used."""
+        used = {name for run in history.read(self.options.work) for name in run.snapshots}
+        return [each for each in history.snapshots(self.options.work) if each.name not in used]
+
+    @cached_property
+    def golden(self) -> list[Labelled]:
+        """The evaluation set. Raises DataError."""
+        return dataset.read_golden(self.options.golden)
+
+    @cached_property
+    def labelled(self) -> list[Labelled]:
+        """What people labelled: the file, and reviews, which win. Raises DataError."""
+        reviewed = history.labels(self.options.work)
+        people = leakage.Firewall(self.golden).without(reviewed)
+        return dataset.merge(people, dataset.read_labelled(self.options.labelled))
+
+    @cached_property
+    def teacher(self) -> Done:
+        """Labelled data → a teacher. Raises LeakageError, DataError, FitError, StageError."""
+        from trainer.teach import teach  # noqa: PLC0415  (lazy: brings torch)
+
+        def make(folder: Path) -> Numbers:
+            return teach(self.labelled, self.golden, folder, self.options)
+
+        inputs = self._labels | _model("start", self.options.teacher)
+        return self._stage("teach", inputs, {"teacher", "teacher_learning_rate", *FIT}, make)
+
+    @cached_property
+    def pseudo(self) -> Done:
+        """The teacher's opinion of everything unlabelled. Raises what `pseudo_label` raises."""
+        from trainer.pseudo_label import pseudo_label  # noqa: PLC0415  (lazy: brings torch)
+
+        def make(folder: Path) -> Numbers:
+            model = self.teacher.folder / "model"
+            return pseudo_label(self.texts(), model, folder, self.options)
+
+        inputs = {"teacher": self.teacher.folder, "golden": self.options.golden, **self._sources}
+        return self._stage("pseudo-label", inputs, {"max_length"}, make)
+
+    @cached_property
+    def selected(self) -> Done:
+        """What to train on, by each policy. Raises DataError."""
+        from trainer.choose import choose  # noqa: PLC0415  (lazy: brings the classifier)
+
+        def make(folder: Path) -> Numbers:
+            people, held_out = split(
+                self.labelled, self.options.validation_share, self.options.seed
+            )
+            return choose(
+                dataset.read_pseudo(self.pseudo.folder / PSEUDO),
+                people,
+                held_out,
+                replayed={row.id for row in self._replay()},
+                samples=self.samples(),
+                teacher=self.teacher.folder / "model",
+                folder=folder,
+                options=self.options,
+            )
+
+        inputs = {"pseudo": self.pseudo.folder, "teacher": self.teacher.folder}
+        return self._stage("select", inputs | self._labels | self._sources, SELECT, make)
+
+    def student(self, selection: Selection) -> Done:
+        """A student of one selection. Raises LeakageError, DataError, FitError."""
+        from trainer.choose import read_examples  # noqa: PLC0415  (lazy)
+        from trainer.finetune import finetune  # noqa: PLC0415  (lazy: brings torch)
+
+        selected = self.selected.folder / f"{selection}.parquet"
+
+        def make(folder: Path) -> Numbers:
+            rows = read_examples(selected)
+            return finetune(
+                self.options.student, rows, self.labelled, self.golden, folder, options=self.options
+            )
+
+        inputs = self._labels | {"selected": selected} | _model("start", self.options.student)
+        settings = {"student", "student_learning_rate", *FIT}
+        return self._stage("finetune", inputs, settings, make, note=selection)
+
+    def evaluated(self, model: Path) -> Done:
+        """A model on the golden set. Raises what `evaluate` raises."""
+
+        def make(folder: Path) -> Numbers:
+            return evaluate.evaluate(model, self.options.golden, folder, self.options)
+
+        inputs = {"model": model, "golden": self.options.golden}
+        return self._stage("evaluate", inputs, {"max_length", "resamples"}, make)
+
+    def compare(self) -> Comparison | None:
+        """The student against the champion; None where there is none yet."""
+        champion = self.champion
+        if champion is None:
+            return None
+        student = self.student(self.selection).folder / "model"
+        models = {"champion": champion, "student": student}
+        evaluations = {name: self.evaluated(model).folder for name, model in models.items()}
+
+        def make(folder: Path) -> Numbers:
+            old, new = (evaluate.read(each)[1] for each in evaluations.values())
+            texts = [row.text for row in self.golden]
+            speeds = evaluate.speeds(list(models.values()), texts, self.options)
+            found = compare.compare(
+                old.labels,
+                Contender(old.probabilities, speeds[0]),
+                Contender(new.probabilities, speeds[1]),
+                Floors(**self.options.model_dump(include=FLOORS)),
+                resamples=self.options.resamples,
+                seed=self.options.seed,
+            )
+            compare.write(folder / COMPARISON, found)
+            return {"macro_f1_difference": found.macro_f1.value, "detectable": found.detectable}
+
+        done = self._stage("compare", evaluations | models, FLOORS | {"resamples"}, make)
+        return compare.read(done.folder / COMPARISON)
+
+    def measured(self, model: Path) -> Evaluation:
+        """A model's figures on the golden set."""
+        return evaluate.read(self.evaluated(model).folder)[0]
+
+    def rollback(self, version: str | None) -> ModelPromotion:
+        """Move the alias back, and tell. Raises RegistryError, AnnounceError."""
+        promotion = promote.rollback(self.options, version)
+        self.say(f"rollback: {self.options.alias} is {promotion.version} now")
+        self._announce(promotion)
+        return promotion
+
+    def report(self) -> Path:
+        """Render what the last run left. Raises DataError."""
+        folder = report.render_last(self.options.work)
+        self.say(f"report: {folder / report.HTML}")
+        return folder
+
+    @cached_property
+    def champion(self) -> Path | None:
+        """The folder of what the alias points at. Raises RegistryError, ModelError."""
+        from worker import registry  # noqa: PLC0415
+
+        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
+        return registry.fetch(standing).folder if standing else None
+
+    def promote(self) -> Outcome:
+        """Ask the gate, and move the alias if it says so. Raises RegistryError, AnnounceError."""
+        student = self.student(self.selection)
+        store = Registry(self.options.registry, self.options.name)
+        standing = store.alias(self.options.alias)
+        model = student.folder / "model"
+        stated = promote.state(
+            model,
+            self.options,
+            made_at=student.manifest.finished_at,
+            metrics=self.evaluated(model).manifest.numbers,
+        )
+        if standing and standing.version == stated.version:
+            self.say(f"promote: {standing.version} serves already")
+            self._announce(standing)
+            return Outcome(student, None, standing)
+        comparison = self.compare()
+        if comparison:
+            self.say(compare.describe(comparison))
+            if comparison.verdict != "promote":
+                return Outcome(student, comparison, None)
+        expected = standing.version if standing else None
+        promotion = promote.promote(model, stated, self.options, expected=expected)
+        self.say(f"promote: {self.options.alias} is {promotion.version} now")
+        self._announce(promotion)
+        return Outcome(student, comparison, promotion)
+
+    def texts(self) -> list[Text]:
+        """Everything to pseudo-label, but for what is golden: short phrases are everybody's."""
+        rows = self._replay()
+        for path in (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled):
+            if path is not None:
+                rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
+        seen: set[str] = set()
+        once = []
+        for row in rows:
+            if row.id not in seen and row.text.strip():
+                seen.add(row.id)
+                once.append(row)
+        if not once:
+            raise DataError(
+                "nothing to pseudo-label: collect review samples, or set TRAINER_UNLABELLED"
+            )
+        return leakage.Firewall(self.golden).without(once)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The review samples of the snapshots."""
+        return [row for each in self.snapshots for row in dataset.read_table(each / SAMPLES)]
+
+    def all_samples(self) -> list[dict[str, Any]]:
+        """The review samples of every snapshot, used or not."""
+        folders = history.snapshots(self.options.work)
+        return [row for each in folders for row in dataset.read_table(each / SAMPLES)]
+
+    def opinions(self) -> dict[str, str]:
+        """What the newest teacher said of the samples: id → emotion; empty before there is one."""
+        done = [
+            (manifest.finished_at, folder)
+            for folder in (self.options.work / "pseudo-label").glob("[!.]*")
+            if (manifest := stage.read(folder))
+        ]
+        if not done:
+            return {}
+        rows = dataset.read_pseudo(max(done)[1] / PSEUDO)
+        return {row.id: row.pred_emotion for row in rows}
+
+    def _facts(self, outcome: Outcome, before: Path | None) -> Facts:
+        """All that the report says."""
+        after = outcome.student.folder / "model"
+        tried = ABLATION if self.options.ablation else ()
+        students = {name: self.student(name) for name in tried}
+        done = [self.teacher, self.pseudo, self.selected, outcome.student, self.evaluated(after)]
+        collected = [(each, stage.read(each)) for each in self.snapshots]
+        steps = [(folder, stated) for folder, stated in collected if stated]
+        steps += [(each.folder, each.manifest) for each in done]
+        samples = self.samples()
+        fits = {"teacher": self.teacher, "student": outcome.student}
+        return Facts(
+            student=outcome.student.folder.name,
+            selection=self.selection,
+            verdict=outcome.verdict,
+            version=outcome.promotion.version if outcome.promotion else None,
+            settings=self.options.model_dump(mode="json"),
+            steps=[
+                Step(
+                    stage=stated.stage,
+                    folder=folder.name,
+                    fingerprint=stated.fingerprint,
+                    numbers=stated.numbers,
+                    offsets=stated.offsets,
+                )
+                for folder, stated in steps
+            ],
+            policy=orjson.loads((self.selected.folder / "policy.json").read_bytes()),
+            production=evaluate.production(
+                samples, history.labels(self.options.work), self.labelled, self.options
+            )
+            if samples
+            else None,
+            curves={
+                name: orjson.loads((each.folder / "curve.json").read_bytes())
+                for name, each in fits.items()
+            },
+            ablation={
+                name: self.measured(each.folder / "model") for name, each in students.items()
+            },
+            before=self.measured(before) if before else None,
+            after=self.measured(after),
+            comparison=outcome.comparison,
+        )
+
+    def _replay(self) -> list[Text]:
+        """What the last finished run selected, to be labelled anew."""
+        runs = history.read(self.options.work)
+        if not runs:
+            return []
+        path = self.options.work / runs[-1].selected
+        return [
+            Text(row["id"], row["text"])
+            for row in dataset.read_table(path)
+            if row["origin"] != "human"
+        ]
+
+    @property
+    def _labels(self) -> dict[str, Path]:
+        reviewed = history.labels_file(self.options.work)
+        given = {"labelled": self.options.labelled, "golden": self.options.golden}
+        return given | ({"reviewed": reviewed} if reviewed.exists() else {})
+
+    @property
+    def _sources(self) -> dict[str, Path]:
+        found = {f"snapshot {each.name}": each for each in self.snapshots}
+        if self.options.unlabelled:
+            found["unlabelled"] = self.options.unlabelled
+        runs = history.read(self.options.work)
+        return found | ({"replay": self.options.work / runs[-1].selected} if runs else {})
+
+    def _stage(
+        self,
+        name: str,
+        inputs: dict[str, Path],
+        settings: set[str],
+        make: Callable[[Path], Numbers],
+        note: str = "",
+    ) -> Done:
+        stated = self.options.model_dump(mode="json", include=settings)
+        done = stage.run(self.options.work, name, inputs, stated, make, seed=self.options.seed)
+        return self._told(done, note)
+
+    def _told(self, done: Done, note: str = "") -> Done:
+        told = ", ".join(f"{key} {value:.4g}" for key, value in done.manifest.numbers.items())
+        state = "unchanged, skipped" if done.skipped else told
+        kind = f" ({note})" if note else ""
+        if (done.folder, note) not in self._said:
+            self._said.add((done.folder, note))
+            self.say(f"{done.manifest.stage}{kind}: {state} → {done.folder}")
+        return done
+
+    def _announce(self, promotion: ModelPromotion) -> None:
+        if self.options.announce:
+            promote.announce(promotion, self._connection, self.options)
+
+    def _remember(self, outcome: Outcome) -> None:
+        selected = self.selected.folder / f"{self.selection}.parquet"
+        history.add(
+            self.options.work,
+            Run(
+                snapshots=[each.name for each in self.snapshots],
+                selected=selected.relative_to(self.options.work).as_posix(),
+                student=outcome.student.folder.relative_to(self.options.work).as_posix(),
+                verdict=outcome.verdict,
+                version=outcome.promotion.version if outcome.promotion else None,
+            ),
+        )
+
+
+def problems() -> tuple[type[Exception], ...]:
+    """What may go wrong in a run: each message is one clear line (or lists the pairs)."""
+    from trainer.fit import FitError  # noqa: PLC0415  (lazy: brings torch)
+    from worker.classifier import ModelError  # noqa: PLC0415
+    from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
+
+    return (
+        AnnounceError,
+        CollectError,
+        DataError,
+        DeviceLostError,
+        EngineError,
+        FitError,
+        InferenceError,
+        LeakageError,
+        ModelError,
+        RegistryError,
+        StageError,
+    )
+
+
+def _model(name: str, spec: str) -> dict[str, Path]:
+    """A model's folder as an input; a hub id is a setting."""
+    folder = Path(spec).expanduser()
+    return {name: folder} if folder.is_dir() else {}

@@ -1,0 +1,219 @@
+"""Labels of people: the most valuable samples out, their labels in, or one key an emotion."""
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import orjson
+
+from schemas.emotion import EMOTIONS
+from trainer import dataset, history
+from trainer.dataset import DataError, Labelled
+
+if TYPE_CHECKING:
+    from trainer.recipe import Recipe
+
+KEYS: Final = {str(number): emotion for number, emotion in enumerate(EMOTIONS, start=1)}
+HELP: Final = "  ".join(f"{key} {name}" for key, name in KEYS.items()) + "  s skip  u undo  q quit"
+
+# Label Studio's project settings for the exported tasks.
+LABEL_STUDIO: Final = "\n".join(
+    [
+        '<View><Text name="text" value="$text"/>',
+        '<Choices name="emotion" toName="text" choice="single" showInLine="true">',
+        *(
+            f'  <Choice value="{name}" hotkey="{number}"/>'
+            for number, name in enumerate(EMOTIONS, start=1)
+        ),
+        "</Choices></View>",
+    ]
+)
+
+
+class Ask(Protocol):
+    """Shows a line and returns the key that was pressed."""
+
+    def __call__(self, line: str) -> str:
+        """One key."""
+
+
+def rank(
+    samples: Sequence[dict[str, Any]],
+    opinions: dict[str, str],
+    labelled: set[str],
+    limit: int,
+) -> list[dict[str, Any]]:
+    """The most valuable first (pure), from three piles in turn.
+
+    The random stratum, those on which the teacher (`opinions`: id → emotion) disagrees with the
+    worker, the surest first, and the lowest margins. The random stratum keeps its own order, so
+    that its labels estimate something.
+    """
+    left = [row for row in samples if row["id"] not in labelled]
+    random = [row for row in left if row["reason"] == "random"]
+    differing = [row for row in left if opinions.get(row["id"], row["emotion"]) != row["emotion"]]
+    unsure = sorted(left, key=lambda row: (row["margin"], row["id"]))
+    chosen: dict[str, dict[str, Any]] = {}
+    piles = [
+        iter(random),
+        iter(sorted(differing, key=lambda row: -row["confidence"])),
+        iter(unsure),
+    ]
+    while piles and len(chosen) < limit:
+        for pile in list(piles):
+            row = next((each for each in pile if each["id"] not in chosen), None)
+            if row is None:
+                piles.remove(pile)
+            elif len(chosen) < limit:
+                chosen[row["id"]] = row
+    return list(chosen.values())
+
+
+def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Label Studio tasks, each with what the model says as a prediction."""
+    return [
+        {
+            "data": {"text": row["text"], "id": row["id"], "reason": row["reason"]},
+            "predictions": [
+                {
+                    "model_version": f"{row['model_name']} {row['model_version']}",
+                    "score": row["confidence"],
+                    "result": [
+                        {
+                            "from_name": "emotion",
+                            "to_name": "text",
+                            "type": "choices",
+                            "value": {"choices": [row["emotion"]]},
+                        }
+                    ],
+                }
+            ],
+        }
+        for row in samples
+    ]
+
+
+def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
+    """Labels from a Label Studio export; cancelled and empty answers are none. Raises DataError."""
+    found = []
+    for number, task in enumerate(exported, start=1):
+        try:
+            data = task["data"]
+            answers = [each for each in task["annotations"] if not each.get("was_cancelled")]
+            results = answers[-1]["result"] if answers else []
+            if results:
+                (emotion,) = results[0]["value"]["choices"]
+                found.append(Labelled(str(data["id"]), str(data["text"]), str(emotion)))
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"{path}: task {number} is no task of ours with annotations") from None
+    return found
+
+
+def export(recipe: "Recipe", path: Path, limit: int) -> None:
+    """Write the most valuable: Label Studio tasks (.json) or JSON Lines. Raises DataError."""
+    chosen = _chosen(recipe, limit)
+    if path.suffix == ".json":
+        body = orjson.dumps(tasks(chosen), option=orjson.OPT_INDENT_2)
+        path.with_suffix(".xml").write_text(LABEL_STUDIO, encoding="utf-8")
+    elif path.suffix == ".jsonl":
+        names = ("id", "text", "reason", "margin")
+        rows = [{name: row[name] for name in names} | {"emotion": ""} for row in chosen]
+        body = b"".join(orjson.dumps(row) + b"\n" for row in rows)
+    else:
+        raise DataError(f"{path}: the name must end in .json (Label Studio) or .jsonl")
+    path.write_bytes(body)
+    recipe.say(f"review: {len(chosen)} samples → {path}")
+
+
+def take_in(recipe: "Recipe", path: Path) -> None:
+    """Add the labels of an export. Raises DataError; nothing is added then."""
+    if path.suffix == ".json":
+        try:
+            found = labels_of(orjson.loads(path.read_bytes()), path)
+        except (OSError, orjson.JSONDecodeError) as error:
+            raise DataError(f"{path} cannot be read: {error}") from None
+    else:
+        rows = [row for row in dataset.read_rows(path) if row.get("emotion")]
+        found = [Labelled(row["id"], row["text"], row["emotion"]) for row in rows]
+    if unknown := sorted({row.emotion for row in found} - set(EMOTIONS)):
+        raise DataError(f"{path} has unknown labels: {', '.join(unknown)}")
+    for row in found:
+        add(recipe.options.work, row)
+    recipe.say(f"review: {len(found)} labels taken in from {path}")
+
+
+def add(work: Path, row: Labelled) -> None:
+    """Keep a label, at once and for good; a later one of the same id counts instead."""
+    work.mkdir(parents=True, exist_ok=True)
+    line = orjson.dumps({"id": row.id, "text": row.text, "emotion": row.emotion}) + b"\n"
+    with history.labels_file(work).open("ab") as file:
+        file.write(line)
+
+
+def label(recipe: "Recipe", limit: int, ask: Ask | None = None) -> None:
+    """Label in the terminal; goes on after what is labelled already. Raises DataError."""
+    ask = ask or one_key
+    queue = _chosen(recipe, limit)
+    done = session(queue, ask, lambda row: add(recipe.options.work, row), recipe.say)
+    recipe.say(f"review: {done} labelled, {len(queue) - done} left")
+
+
+def session(
+    queue: Sequence[dict[str, Any]],
+    ask: Ask,
+    keep: Callable[[Labelled], None],
+    say: Callable[[str], None],
+) -> int:
+    """Go through `queue`; how many were labelled. Each label is kept at once; `u` takes it back."""
+    say(HELP)
+    place = 0
+    labelled: set[str] = set()
+    while place < len(queue):
+        row = queue[place]
+        key = ask(f"[{place + 1}/{len(queue)}] {row['text']}\n> ").lower()
+        if key == "q":
+            break
+        if key == "u" and place:
+            place -= 1
+            before = queue[place]
+            if before["id"] in labelled:
+                labelled.remove(before["id"])
+                keep(Labelled(before["id"], before["text"], history.WITHDRAWN))
+        elif key == "s":
+            place += 1
+        elif key in KEYS:
+            keep(Labelled(row["id"], row["text"], KEYS[key]))
+            labelled.add(row["id"])
+            place += 1
+        else:
+            say(HELP)
+    return len(labelled)
+
+
+def one_key(line: str) -> str:
+    """A key from the terminal, without Enter; a line's first letter where it is none."""
+    sys.stdout.write(line)
+    sys.stdout.flush()
+    if not sys.stdin.isatty():
+        return (sys.stdin.readline() or "q").strip()[:1]
+    import termios  # noqa: PLC0415  (not everywhere)
+    import tty  # noqa: PLC0415
+
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        tty.setcbreak(sys.stdin)
+        key = sys.stdin.read(1)
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+    sys.stdout.write(f"{key}\n")
+    return key
+
+
+def _chosen(recipe: "Recipe", limit: int) -> list[dict[str, Any]]:
+    work = recipe.options.work
+    samples = [row for row in recipe.all_samples() if row["text"].strip()]
+    if not samples:
+        raise DataError("no review samples: `python -m trainer collect` brings them")
+    labelled = {row.id for row in history.labels(work)}
+    return rank(samples, recipe.opinions(), labelled, limit)

@@ -1,0 +1,104 @@
+"""Runs at the times of `TRAINER_CRON`, or when enough review samples wait: APScheduler.
+
+Each run is a process of its own: what it leaves in memory goes with it, and its end, however bad,
+is not the scheduler's.
+"""
+
+import asyncio
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import structlog
+from aiokafka.errors import KafkaError
+from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.triggers.cron import CronTrigger
+from apscheduler.triggers.interval import IntervalTrigger
+
+from trainer import collect
+from trainer.collect import CollectError
+from trainer.settings import TrainerSettings
+from worker import kafka
+from worker.settings import SettingsError
+
+log = structlog.get_logger(__name__)
+
+COMMAND: Final = (sys.executable, "-m", "trainer", "run")
+
+
+def trigger(options: TrainerSettings) -> Any:  # noqa: ANN401  (one of APScheduler's)
+    """When to look: by the cron expression, or every so many seconds. Raises SettingsError."""
+    if options.cron is None:
+        return IntervalTrigger(seconds=options.poll_seconds)
+    try:
+        return CronTrigger.from_crontab(options.cron)
+    except ValueError as error:
+        raise SettingsError([f"TRAINER_CRON: {error} (given: {options.cron!r})"]) from None
+
+
+def waiting(connection: dict[str, Any], options: TrainerSettings) -> int:
+    """Review samples that wait, at most. Raises CollectError."""
+
+    async def count() -> int:
+        async with asyncio.timeout(options.kafka_seconds):
+            spans = await collect.look(connection, options)
+        return sum(last - first for first, last in spans.values())
+
+    try:
+        return asyncio.run(count())
+    except (KafkaError, TimeoutError) as error:
+        told = kafka.line(error) if isinstance(error, KafkaError) else "Kafka does not answer"
+        raise CollectError(told) from error
+
+
+def turn(
+    options: TrainerSettings, count: Callable[[], int], start: Callable[[], int]
+) -> int | None:
+    """Run if it is time: always by the cron expression, else when enough wait. The exit code."""
+    if options.cron is None:
+        try:
+            found = count()
+        except CollectError as error:
+            log.error("cannot look at the topic; trying again", reason=str(error))  # noqa: TRY400
+            return None
+        if found < options.min_samples:
+            return None
+        log.info("enough samples wait", samples=found)
+    code = start()
+    if code:
+        log.error("the run failed; the next one goes on from there", exit_code=code)
+    return code
+
+
+def serve(options: TrainerSettings, connection: dict[str, Any]) -> int:
+    """Run at each turn until SIGTERM or SIGINT. Raises SettingsError for a bad expression."""
+    when = trigger(options)
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start() -> int:
+        running[:] = [subprocess.Popen(COMMAND)]  # noqa: S603  (our own command)
+        return running[0].wait()
+
+    scheduler = BlockingScheduler(timezone="UTC")
+    # One at a time; what was missed meanwhile is made up for once.
+    scheduler.add_job(
+        lambda: turn(options, lambda: waiting(connection, options), start),
+        when,
+        max_instances=1,
+        coalesce=True,
+        misfire_grace_time=None,
+    )
+
+    def stop(_number: int, _frame: object) -> None:
+        # The run can be cut off anywhere: its stages go on where they were.
+        for each in running:
+            each.terminate()
+        scheduler.shutdown(wait=False)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    print(f"schedule: {when}", flush=True)  # noqa: T201  (the command's answer)
+    scheduler.start()
+    return 0
