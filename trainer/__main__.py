@@ -97,7 +97,7 @@ def _with_recipe(work: Callable[["Recipe"], object]) -> int:
     from trainer import recipe, stage  # noqa: PLC0415
     from worker import kafka, logs  # noqa: PLC0415
 
-    logs.configure("console", "error")
+    logs.configure("console", "error", sys.stderr)
     connection = kafka.connection(kafka_settings)
     try:
         with stage.alone(options.work):
@@ -163,7 +163,7 @@ def _schedule(_: argparse.Namespace) -> int:
     from trainer import schedule  # noqa: PLC0415
     from worker import kafka, logs  # noqa: PLC0415
 
-    logs.configure("console", "error")
+    logs.configure("console", "error", sys.stderr)
     return schedule.serve(options, kafka.connection(kafka_settings))
 
 

@@ -1,5 +1,6 @@
 """The report's plots, as SVG with the letters drawn as outlines: they look alike everywhere."""
 
+import base64
 import io
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import matplotlib as mpl
+from fontTools import subset
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
@@ -19,6 +21,8 @@ Triple = tuple[float, float, float]
 
 FONT: Final = "NanumGothic"
 INK, ACCENT, PALE = "#1f2933", "#2563eb", "#9aa5b1"
+HANGUL: Final = "\u1100"  # the letters before it are every system's
+RANGE: Final = "U+1100-11FF, U+3130-318F, U+AC00-D7A3"
 HALF: Final = 0.5
 
 
@@ -29,13 +33,7 @@ class FontError(Exception):
 def use_korean_font() -> None:
     """Let matplotlib draw Hangul. Raises FontError."""
     if FONT not in {each.name for each in font_manager.fontManager.ttflist}:
-        # Found, not imported: the package is wanted for its font alone.
-        spec = find_spec("koreanize_matplotlib")
-        folder = Path(spec.origin).parent / "fonts" if spec and spec.origin else None
-        if folder is None or not folder.is_dir():
-            raise FontError("no Korean font: pip install koreanize-matplotlib")
-        for path in sorted(folder.glob("*.ttf")):
-            font_manager.fontManager.addfont(path)
+        font_manager.fontManager.addfont(font_file())
     mpl.rcParams.update(
         {
             "font.family": FONT,
@@ -48,6 +46,31 @@ def use_korean_font() -> None:
             "text.color": INK,
         }
     )
+
+
+def font_file() -> Path:
+    """The font's file. Raises FontError."""
+    # Found, not imported: the package is wanted for its font alone.
+    spec = find_spec("koreanize_matplotlib")
+    path = Path(spec.origin if spec and spec.origin else "").parent / "fonts" / f"{FONT}.ttf"
+    if not path.is_file():
+        raise FontError("no Korean font: pip install koreanize-matplotlib")
+    return path
+
+
+def font_face(text: str) -> str:
+    """CSS that brings along the font's letters for `text`. Raises FontError."""
+    dropped = ["GSUB", "GPOS", "kern"]
+    options = subset.Options(flavor="woff", drop_tables=dropped, notdef_outline=True)
+    wanted = subset.Subsetter(options)
+    wanted.populate(text="".join({each for each in text if each >= HANGUL}))
+    file = io.BytesIO()
+    with subset.load_font(str(font_file()), options) as font:
+        wanted.subset(font)
+        subset.save_font(font, file, options)
+    data = base64.b64encode(file.getvalue()).decode()
+    source = f"font-family: Maum; src: url(data:font/woff;base64,{data})"
+    return f"@font-face {{ {source}; unicode-range: {RANGE}; font-display: block }}"
 
 
 def confusion(counts: Sequence[Sequence[int]], title: str) -> str:
@@ -125,7 +148,7 @@ def _bars(axes: "Axes", values: Sequence[Triple], shift: float, width: float, la
 def svg(figure: Figure) -> str:
     """The figure as an SVG element."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
+    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     return text[text.index("<svg") :]
 

@@ -91,8 +91,8 @@ class Recipe:
         before = self.champion
         outcome = self._gate(promoting=promoting)
         facts = self._facts(outcome, before)
-        self._remember(outcome)
         report.write(self.options.work, facts)
+        self._remember(outcome)
         self.report()
         return outcome
 
@@ -370,16 +370,15 @@ class Recipe:
         )
 
     def _replay(self) -> list[Text]:
-        """What the last finished run selected, to be labelled anew."""
-        runs = history.read(self.options.work)
-        if not runs:
-            return []
-        path = self.options.work / runs[-1].selected
-        return [
-            Text(row["id"], row["text"])
-            for row in dataset.read_table(path)
-            if row["origin"] != "human"
-        ]
+        """What an earlier run selected, to be labelled anew."""
+        rows = dataset.read_table(self._replayed) if self._replayed else []
+        return [Text(row["id"], row["text"]) for row in rows if row["origin"] != "human"]
+
+    @property
+    def _replayed(self) -> Path | None:
+        """The training set of the last run that used up snapshots; others can be made again."""
+        runs = [run for run in history.read(self.options.work) if run.snapshots]
+        return self.options.work / runs[-1].selected if runs else None
 
     @property
     def _labels(self) -> dict[str, Path]:
@@ -392,8 +391,7 @@ class Recipe:
         found = {f"snapshot {each.name}": each for each in self.snapshots}
         if self.options.unlabelled:
             found["unlabelled"] = self.options.unlabelled
-        runs = history.read(self.options.work)
-        return found | ({"replay": self.options.work / runs[-1].selected} if runs else {})
+        return found | ({"replay": self._replayed} if self._replayed else {})
 
     def _stage(
         self,

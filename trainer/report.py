@@ -24,8 +24,9 @@ PAGE: Final = Template(
     """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>$title</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><style>
-body { font: 15px/1.55 system-ui, "Noto Sans KR", "Apple SD Gothic Neo", "Malgun Gothic",
-  NanumGothic, sans-serif; color: #1f2933; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+$font
+body { font: 15px/1.55 Maum, system-ui, sans-serif; color: #1f2933;
+  max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid #e4e7eb; }
@@ -140,7 +141,8 @@ def page(facts: Facts) -> str:
         _table(["stage", "folder", "fingerprint", "numbers"], _step_rows(facts)),
         _table(["setting", "value"], [[key, str(each)] for key, each in facts.settings.items()]),
     ]
-    return PAGE.substitute(title=_title(facts), body="\n".join(parts))
+    body = "\n".join(parts)
+    return PAGE.substitute(title=_title(facts), font=plots.font_face(body), body=body)
 
 
 def markdown(facts: Facts) -> str:

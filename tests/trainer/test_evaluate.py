@@ -1,0 +1,146 @@
+"""What is measured of a model, and of what it is used on."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+
+from schemas.emotion import EMOTIONS
+from trainer import drift, evaluate, scores, slices
+from trainer.dataset import DataError, Labelled
+from trainer.settings import TrainerSettings
+
+from .conftest import GOLDEN_FILLER, chat, tsv
+
+
+def test_an_evaluation_can_be_read_back_and_agrees_with_its_predictions(
+    tmp_path: Path, tiny_model: Path, options: TrainerSettings
+) -> None:
+    numbers = evaluate.evaluate(tiny_model, options.golden, tmp_path, options)
+    found, measured = evaluate.read(tmp_path)
+    exact = scores.score(measured.labels, measured.probabilities.argmax(axis=1))
+    assert found.items == len(measured.labels) == 120
+    assert found.intervals["macro_f1"][0] == pytest.approx(exact.macro_f1)
+    assert found.intervals["macro_f1"][1] <= exact.macro_f1 <= found.intervals["macro_f1"][2]
+    assert numbers["accuracy"] == pytest.approx(exact.accuracy)
+    assert sum(map(sum, found.confusion)) == 120
+    assert found.table == exact.table()
+
+
+def test_a_golden_set_that_is_too_small_is_one_line(
+    tmp_path: Path, tiny_model: Path, options: TrainerSettings
+) -> None:
+    small = tsv(tmp_path / "small.tsv", chat(60, 3, "g", GOLDEN_FILLER))
+    with pytest.raises(DataError, match=r"분노 10, .*at least 20 of each"):
+        evaluate.evaluate(tiny_model, small, tmp_path, options)
+
+
+def test_no_evaluation_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no evaluation"):
+        evaluate.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("네", "length", "short (to 8)"),
+        ("가" * 60, "length", "long (60 and more)"),
+        ("오늘 회의 몇 시였지", "length", "middle"),
+        ("웃겨 ㅋㅋ", "jamo", "yes"),
+        ("웃겨", "jamo", "no"),
+        ("좋아 😊", "emoji", "yes"),
+        ("좋아!", "emoji", "no"),
+    ],
+)
+def test_a_text_falls_into_its_slices(text: str, name: str, value: str) -> None:
+    assert slices.of_text({"text": text})[name] == value
+
+
+def test_register_and_tags_are_slices_where_the_set_has_them() -> None:
+    found = slices.of_text({"text": "글", "register": "반말", "tags": "irony,short"})
+    assert (found["register"], found["tag irony"], found["tag short"]) == ("반말", "yes", "yes")
+    assert [slices.of_margin(each) for each in (0.1, 0.2, 0.5)] == [
+        "under 0.2",
+        "0.2 to 0.5",
+        "0.5 and more",
+    ]
+
+
+def test_a_slice_is_scored_on_its_own_items() -> None:
+    rows = [{"text": "네"}, {"text": "아니"}, {"text": "가" * 70}]
+    labels = np.array([0, 1, 2])
+    right_on_short = np.eye(6)[[0, 1, 5]]
+    found = evaluate.sliced(evaluate.Measured(labels, right_on_short), rows)
+    by_length = {each.value: each for each in found if each.name == "length"}
+    assert by_length["short (to 8)"].accuracy == by_length["short (to 8)"].macro_f1 == 1.0
+    assert by_length["long (60 and more)"].accuracy == 0.0
+
+
+def samples(count: int, seed: int, low_accuracy: float, accuracy: float) -> tuple[Any, Any, float]:
+    """Review samples of `count` messages, everybody's labels, and the true accuracy."""
+    draws = Random(seed)  # noqa: S311  (no secret)
+    rows, people, right = [], [], 0
+    for number in range(count):
+        low = draws.random() < 0.2
+        hit = draws.random() < (low_accuracy if low else accuracy)
+        right += hit
+        if not low and draws.random() >= 0.05:
+            continue
+        emotion = EMOTIONS[number % 6]
+        rows.append(
+            {
+                "id": str(number),
+                "text": f"글 {number}",
+                "emotion": emotion,
+                "reason": "low_margin" if low else "random",
+                "inclusion_probability": 1.0 if low else 0.05,
+            }
+        )
+        people.append(Labelled(str(number), "글", emotion if hit else EMOTIONS[(number + 1) % 6]))
+    return rows, people, right / count
+
+
+def test_the_production_estimate_is_unbiased(options: TrainerSettings) -> None:
+    rows, people, truth = samples(20_000, 1, 0.4, 0.9)
+    found = evaluate.production(rows, people, chat(60, 1), options)
+    assert found.accuracy is not None
+    assert found.accuracy[1] <= truth <= found.accuracy[2]
+    half = Random(2).sample(people, len(people) // 2)  # noqa: S311
+    found = evaluate.production(rows, half, chat(60, 1), options)
+    assert found.accuracy is not None
+    assert found.accuracy[1] <= truth <= found.accuracy[2]
+
+
+def test_too_few_labels_estimate_nothing(options: TrainerSettings) -> None:
+    rows, people, _ = samples(2000, 1, 0.4, 0.9)
+    found = evaluate.production(rows, people[:10], chat(60, 1), options)
+    assert (found.accuracy, found.labelled) == (None, 10)
+    assert sum(found.prior.values()) == pytest.approx(1.0)
+
+
+def test_drift_tells_other_texts_from_the_same() -> None:
+    trained = [row.text for row in chat(300, 1)]
+    same = [row.text for row in chat(300, 2)]
+    other = [row.text for row in chat(300, 3, filler=GOLDEN_FILLER)]
+    assert drift.text_auc(trained, same, seed=1) < 0.65
+    assert drift.text_auc(trained, other, seed=1) > 0.9
+    with pytest.raises(ValueError, match="at least 3 texts"):
+        drift.text_auc(trained, other[:1], seed=1)
+
+
+def test_class_divergence_is_nought_for_the_same_and_one_for_the_disjoint() -> None:
+    first = {"분노": 0.5, "기쁨": 0.5}
+    assert drift.class_divergence(first, first) == 0.0
+    assert drift.class_divergence(first, {"슬픔": 1.0}) == pytest.approx(1.0)
+    assert 0 < drift.class_divergence(first, {"분노": 0.9, "기쁨": 0.1}) < 0.5
+
+
+def test_two_models_are_timed_in_turns(
+    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.5)
+    texts = [row.text for row in chat(120, 1)]
+    first, second = evaluate.speeds([tiny_model, tiny_model], texts, options)
+    assert 0.3 < first / second < 3.0

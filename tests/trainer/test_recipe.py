@@ -1,0 +1,259 @@
+"""The whole story, on small models: it promotes what is better, and a kill changes nothing."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deploy import broker
+from schemas.promotion import ModelPromotion
+from trainer import __main__ as program
+from trainer import collect, evaluate, history, report, review, stage
+from trainer.collect import Waiting
+from trainer.dataset import DataError, Labelled
+from trainer.leakage import LeakageError
+from trainer.recipe import Outcome, Recipe
+from trainer.settings import TrainerSettings
+from worker import registry as workers
+
+from .conftest import GOLDEN_FILLER, WORDS, chat, tsv
+from .test_collect import Topic, sample
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def given(tmp_path: Path, options: TrainerSettings) -> TrainerSettings:
+    """Settings of a run on files alone, without the ablation."""
+    unlabelled = tsv(tmp_path / "unlabelled.tsv", chat(120, 5, "u"))
+    changes = {"unlabelled": unlabelled, "announce": False, "ablation": False, "epochs": 2}
+    return options.model_copy(update=changes)
+
+
+def run(options: TrainerSettings, said: list[str] | None = None) -> Outcome:
+    lines: list[str] = [] if said is None else said
+    found = Recipe(options, lines.append, {}).run(collecting=False, promoting=True)
+    assert isinstance(found, Outcome)
+    return found
+
+
+def environment(options: TrainerSettings) -> dict[str, str]:
+    """The settings for another process."""
+    stated = options.model_dump(mode="json", exclude_none=True)
+    return os.environ | {f"TRAINER_{name.upper()}": str(each) for name, each in stated.items()}
+
+
+def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: TrainerSettings) -> None:
+    said: list[str] = []
+    outcome = run(given, said)
+    assert outcome.promotion is not None
+    found = workers.resolve(f"registry:{given.registry}#champion")
+    assert found.model.version == outcome.promotion.version
+    stages = [line.partition(":")[0] for line in said]
+    assert stages == [
+        "teach",
+        "pseudo-label",
+        "select",
+        "finetune (seed)",
+        "evaluate",
+        "promote",
+        "report",
+    ]
+    again: list[str] = []
+    run(given, again)
+    assert all("unchanged" in line for line in again if "→" in line)
+
+
+def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
+    tmp_path: Path, given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """Stands for SIGKILL at a boundary: what is on the disk is all that is left."""
+
+    original, kills = stage.run, 0
+    disturbed: Outcome | None = None
+
+    def killing(*args: Any, **named: Any) -> stage.Done:  # noqa: ANN401
+        done = original(*args, **named)
+        if not done.skipped:
+            raise Killed
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "run", killing)
+        while disturbed is None:
+            try:
+                disturbed = run(given)
+            except Killed:
+                kills += 1
+    undisturbed = run(
+        given.model_copy(update={"work": tmp_path / "other", "registry": str(tmp_path / "r2")})
+    )
+    assert kills == 5
+    weights = [
+        stage.fingerprint_of(each.student.folder / "model/model.safetensors")
+        for each in (disturbed, undisturbed)
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_run_killed_with_9_goes_on_with_the_same_command(
+    tmp_path: Path, given: TrainerSettings
+) -> None:
+    command = [sys.executable, "-m", "trainer", "run", "--no-collect"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=environment(given), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    deadline = time.monotonic() + 60
+    while not list(given.work.glob("finetune/.partial-*/checkpoints/*/whole")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    teacher = [path.stat().st_mtime_ns for path in given.work.glob("teach/*/stage.json")]
+    resumed = run(given)
+    assert [path.stat().st_mtime_ns for path in given.work.glob("teach/*/stage.json")] == teacher
+    other = {"work": tmp_path / "other", "registry": str(tmp_path / "r2")}
+    undisturbed = run(given.model_copy(update=other))
+    numbers = [each.student.manifest.numbers for each in (resumed, undisturbed)]
+    assert numbers[0] == numbers[1]
+
+
+def test_a_student_no_better_than_the_champion_is_not_promoted(
+    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    first = run(given)
+    assert first.promotion is not None
+    other = given.model_copy(update={"seed": 8})
+    second = run(other)
+    assert second.comparison is not None
+    assert (second.promotion is None) == (second.comparison.verdict != "promote")
+    standing = workers.read_alias(f"registry:{given.registry}#champion")
+    expected = second.promotion or first.promotion
+    assert standing.version == expected.version
+    assert [each.verdict for each in history.read(given.work)] == ["promote", second.verdict]
+
+
+def test_golden_texts_in_the_labelled_file_stop_the_run_and_nothing_is_promoted(
+    given: TrainerSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    golden = chat(120, 99, "g", GOLDEN_FILLER)
+    tsv(given.labelled, [*chat(240, 1), Labelled("leak", golden[3].text, "기쁨")])
+    with pytest.raises(LeakageError, match="leak ~ g3"):
+        run(given)
+    for name, value in environment(given).items():
+        monkeypatch.setenv(name, value)
+    assert program.main(["run", "--no-collect"]) == 1
+    assert "leak ~ g3 (1.00)" in capsys.readouterr().err
+    assert not Path(given.registry).exists()
+
+
+def test_golden_texts_in_a_stream_are_left_out(tmp_path: Path, given: TrainerSettings) -> None:
+    golden = chat(120, 99, "g", GOLDEN_FILLER)
+    rows = [*chat(6, 5, "u"), Labelled("same", golden[0].text, "기쁨")]
+    options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", rows)})
+    texts = Recipe(options, print, {}).texts()
+    assert {each.id for each in texts} == {f"u{number}" for number in range(6)}
+
+
+def test_what_a_reviewer_says_wins_over_the_file(given: TrainerSettings) -> None:
+    rows = chat(240, 1)
+    review.add(given.work, Labelled("chat-0-1", rows[0].text, "당황"))
+    found = {row.text: row.emotion for row in Recipe(given, print, {}).labelled}
+    assert found[rows[0].text] == "당황"
+    assert len(found) == 240
+
+
+def test_nothing_to_label_is_one_line(options: TrainerSettings) -> None:
+    with pytest.raises(DataError, match="nothing to pseudo-label"):
+        Recipe(options, print, {}).texts()
+
+
+def test_no_report_before_a_run(
+    options: TrainerSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(options).items():
+        monkeypatch.setenv(name, value)
+    assert program.main(["report"]) == 1
+    assert "no run has finished" in capsys.readouterr().err
+
+
+def test_two_trainers_in_one_folder_are_one_too_many(
+    options: TrainerSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(options).items():
+        monkeypatch.setenv(name, value)
+    with stage.alone(options.work):
+        assert program.main(["teach"]) == 1
+    assert "another trainer is at work" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[str]:
+    with broker.running() as bootstrap_servers:
+        yield bootstrap_servers
+
+
+@pytest.mark.kafka
+def test_from_the_review_topic_to_the_announcement(servers: str, options: TrainerSettings) -> None:
+    """With the ablation, both kinds of selection and a report, as the scheduler calls it."""
+    topic = Topic(servers, options.model_copy(update={"selection": "calibrated", "epochs": 2}))
+    topic.create()
+    rows = chat(60, 5, "s")
+    topic.send([sample(n, text=row.text, low=n % 2 == 0) for n, row in enumerate(rows)])
+    said: list[str] = []
+    working = Recipe(topic.options, said.append, topic.connection)
+    outcome = working.run(collecting=True, promoting=True)
+    assert isinstance(outcome, Outcome)
+    assert outcome.promotion is not None
+    announced = topic.options.model_copy(update={"review_topic": topic.options.models_topic})
+    (record,) = asyncio.run(collect._read_all(topic.connection, announced, {0: (0, 1)}))
+    assert ModelPromotion.model_validate_json(record.value) == outcome.promotion
+    folder = report.render_last(topic.options.work)
+    page = (folder / report.HTML).read_text()
+    for part in (*WORDS, "verdict: promote", "Ablation", "calibrated", "@font-face", "<svg"):
+        assert part in page
+    assert not any(mark in page for mark in ("http://fonts", "https://", "<script", " src="))
+    assert rows[0].text not in page
+    facts = json.loads((folder / report.FACTS).read_text())
+    assert set(facts["ablation"]) == {"none", "seed", "calibrated"}
+    assert facts["production"]["samples"] == 60
+    assert "offsets 0: 0 to" in (folder / report.MARKDOWN).read_text()
+    following = Recipe(topic.options, said.append, topic.connection)
+    assert following.run(collecting=True, promoting=True) == Waiting(0)
+    assert said[-1] == "collect: 0 samples wait, 5 are needed; nothing consumed"
+    topic.send([sample(n, text=f"{row.text} 더") for n, row in enumerate(rows, start=100)])
+    later = Recipe(topic.options, said.append, topic.connection)
+    later.collect()
+    assert {each.id for each in later.texts()} >= {f"chat-0-{n}" for n in range(100, 160)}
+
+
+@pytest.mark.kafka
+def test_a_run_killed_after_collecting_goes_on_without_new_samples(
+    servers: str, options: TrainerSettings
+) -> None:
+    topic = Topic(servers, options.model_copy(update={"ablation": False, "epochs": 2}))
+    topic.create()
+    topic.send([sample(n, text=row.text) for n, row in enumerate(chat(30, 5))])
+    assert not isinstance(topic.collect(), Waiting)
+    outcome = Recipe(topic.options, print, topic.connection).run(collecting=True, promoting=True)
+    assert isinstance(outcome, Outcome)
+
+
+def test_a_rollback_of_nothing_is_one_line(
+    given: TrainerSettings, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in environment(given).items():
+        monkeypatch.setenv(name, value)
+    assert program.main(["rollback"]) == 1
+    assert "points at nothing yet" in capsys.readouterr().err

@@ -1,0 +1,171 @@
+"""Labels of people: what they are asked, and that nothing they said is lost."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.emotion import EMOTIONS
+from trainer import dataset, history, recipe, review
+from trainer.dataset import DataError, Labelled
+from trainer.recipe import Recipe
+from trainer.settings import TrainerSettings
+from trainer.stage import Numbers, run
+
+
+def row(number: int, reason: str = "low_margin", margin: float = 0.1) -> dict[str, Any]:
+    return {
+        "id": f"chat-0-{number}",
+        "text": f"글 {number}",
+        "emotion": EMOTIONS[number % 6],
+        "confidence": 0.5,
+        "margin": margin,
+        "reason": reason,
+        "inclusion_probability": 1.0 if reason == "low_margin" else 0.01,
+        "model_name": "maum",
+        "model_version": "1",
+    }
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def given(options: TrainerSettings, said: list[str]) -> Recipe:
+    """A recipe with one snapshot of twelve samples."""
+
+    def make(folder: Path) -> Numbers:
+        dataset.write_parquet(folder / "samples.parquet", [row(number) for number in range(12)])
+        return {}
+
+    run(options.work, "collect", {}, {}, make)
+    return recipe.Recipe(options, said.append, {})
+
+
+def keys(pressed: str) -> "Asked":
+    return Asked(iter(pressed))
+
+
+class Asked:
+    """Presses keys in turn, and keeps what it was shown."""
+
+    def __init__(self, pressed: Iterator[str]) -> None:
+        self.pressed = pressed
+        self.shown: list[str] = []
+
+    def __call__(self, line: str) -> str:
+        self.shown.append(line)
+        return next(self.pressed)
+
+
+def test_a_key_is_a_label_and_it_is_kept_at_once(given: Recipe) -> None:
+    review.label(given, 12, keys("136q"))
+    found = [row.emotion for row in history.labels(given.options.work)]
+    assert found == [EMOTIONS[0], EMOTIONS[2], EMOTIONS[5]]
+
+
+def test_undo_takes_the_last_one_back(given: Recipe) -> None:
+    asked = keys("12u3q")
+    review.label(given, 12, asked)
+    found = history.labels(given.options.work)
+    assert [row.emotion for row in found] == [EMOTIONS[0], EMOTIONS[2]]
+    assert asked.shown[1] == asked.shown[3]
+    review.label(given, 12, keys("uq"))  # nothing to undo is no harm
+    assert len(history.labels(given.options.work)) == 2
+
+
+def test_an_undone_label_is_no_label(given: Recipe) -> None:
+    review.label(given, 12, keys("1uq"))
+    assert history.labels(given.options.work) == []
+
+
+def test_skipped_ones_come_again_and_labelled_ones_do_not(given: Recipe, said: list[str]) -> None:
+    first, second = keys("1s2q"), keys("q")
+    review.label(given, 12, first)
+    assert said[-1] == "review: 2 labelled, 10 left"
+    review.label(given, 12, second)
+    assert second.shown[0].startswith("[1/10]")
+    assert second.shown[0].partition("] ")[2] == first.shown[1].partition("] ")[2]
+
+
+def test_a_wrong_key_shows_the_keys(given: Recipe, said: list[str]) -> None:
+    review.label(given, 12, keys("x1q"))
+    assert said[:2] == [review.HELP, review.HELP]
+    assert len(history.labels(given.options.work)) == 1
+
+
+def test_label_studio_gets_tasks_and_gives_labels(given: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.json"
+    review.export(given, path, 5)
+    tasks = json.loads(path.read_text())
+    assert len(tasks) == 5
+    assert tasks[0]["predictions"][0]["result"][0]["value"]["choices"][0] in EMOTIONS
+    assert (tmp_path / "tasks.xml").read_text().count("<Choice ") == 6
+    answer = {"result": [{"value": {"choices": ["기쁨"]}}]}
+    tasks[0]["annotations"] = [{"result": []}, answer]
+    tasks[1]["annotations"] = [{**answer, "was_cancelled": True}]
+    tasks[2]["annotations"] = []
+    for task in tasks[3:]:
+        task["annotations"] = [answer]
+    path.write_text(json.dumps(tasks))
+    review.take_in(given, path)
+    expected = {tasks[place]["data"]["id"] for place in (0, 3, 4)}
+    assert {row.id for row in history.labels(given.options.work)} == expected
+
+
+def test_json_lines_go_out_and_come_back(given: Recipe, tmp_path: Path) -> None:
+    path = tmp_path / "tasks.jsonl"
+    review.export(given, path, 3)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[0]["emotion"] = "당황"
+    path.write_text("\n".join(json.dumps(line) for line in lines))
+    review.take_in(given, path)
+    (found,) = history.labels(given.options.work)
+    assert (found.id, found.emotion) == (lines[0]["id"], "당황")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("a.json", "{", "cannot be read"),
+        ("a.json", "[{}]", "task 1 is no task of ours"),
+        ("a.jsonl", '{"id": "1", "text": "글", "emotion": "설렘"}', "unknown labels: 설렘"),
+    ],
+)
+def test_an_import_that_makes_no_sense_adds_nothing(
+    given: Recipe, tmp_path: Path, name: str, content: str, complaint: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=complaint):
+        review.take_in(given, tmp_path / name)
+    assert history.labels(given.options.work) == []
+
+
+def test_an_export_to_another_kind_of_file_is_one_line(given: Recipe, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must end in \.json"):
+        review.export(given, tmp_path / "tasks.xlsx", 5)
+
+
+def test_without_samples_there_is_nothing_to_review(options: TrainerSettings) -> None:
+    with pytest.raises(DataError, match="no review samples"):
+        review.label(recipe.Recipe(options, print, {}), 5, keys(""))
+
+
+def test_three_piles_take_turns_and_the_random_one_keeps_its_order() -> None:
+    samples = [row(n, "random", 0.9) for n in range(6)]
+    samples += [row(n, "low_margin", n / 100) for n in range(6, 18)]
+    opinions = {each["id"]: each["emotion"] for each in samples} | {"chat-0-17": "없음"}
+    chosen = [each["id"] for each in review.rank(samples, opinions, {"chat-0-0"}, 7)]
+    assert chosen[:3] == ["chat-0-1", "chat-0-17", "chat-0-6"]
+    assert [each for each in chosen if int(each[7:]) < 6] == ["chat-0-1", "chat-0-2", "chat-0-3"]
+    assert len(set(chosen)) == 7
+
+
+def test_the_last_word_of_a_reviewer_counts(tmp_path: Path) -> None:
+    for emotion in ("기쁨", "분노"):
+        review.add(tmp_path, Labelled("1", "글", emotion))
+    assert history.labels(tmp_path) == [Labelled("1", "글", "분노")]
