@@ -8,12 +8,15 @@ INSTALLED_DEPLOY := $(VENV)/.installed-lint-deploy
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format schemas bench lint-deploy clean
+.PHONY: help install demo loop-demo test lint format schemas bench lint-deploy clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## install everything into .venv
+
+loop-demo: $(INSTALLED) ## a weak model serves, the trainer runs, a better one takes over
+	@$(RUN) -m examples.loop
 
 demo: $(INSTALLED) ## broker, worker and sample chat on this machine; shows the events, then stops
 	@$(RUN) -m examples.demo

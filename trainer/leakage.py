@@ -1,7 +1,7 @@
 """The firewall between the golden set and whatever trains: exact and near-duplicate texts (pure).
 
 A text is compared after NFKC, without spacing, punctuation and repeated letters; near duplicates
-share at least half of their letter trigrams (Jaccard).
+share more than half of their letter trigrams (Jaccard).
 """
 
 import re
@@ -100,7 +100,7 @@ class Firewall:
             ),
             default=(0.0, ""),
         )
-        return Overlap(row.id, best[1], best[0]) if best[0] >= self._near else None
+        return Overlap(row.id, best[1], best[0]) if best[0] > self._near else None
 
     def overlaps(self, rows: Iterable[Written]) -> Iterator[Overlap]:
         """Every row that repeats a golden text."""

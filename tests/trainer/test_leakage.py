@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import leakage
+from trainer import dataset, leakage
 from trainer.dataset import Text
 from trainer.leakage import Firewall, LeakageError
+from trainer.settings import TrainerSettings
 
 GOLDEN = [
     Text("g1", "오늘 면접에서 떨어졌어 너무 속상하다"),
@@ -62,6 +63,12 @@ def test_a_long_list_of_pairs_is_cut() -> None:
         Firewall(GOLDEN).check([Text(str(n), "네") for n in range(50)])
     assert len(str(caught.value).splitlines()) == leakage.SHOWN + 2
     assert str(caught.value).endswith("and 30 more")
+
+
+def test_what_ships_as_training_data_repeats_nothing_of_what_ships_as_golden() -> None:
+    defaults = TrainerSettings()
+    golden = dataset.read_golden(defaults.golden)
+    Firewall(golden).check(dataset.read_labelled(defaults.labelled))
 
 
 @given(st.text(min_size=1, max_size=60))
