@@ -29,9 +29,13 @@ class Bin:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`ece`: expected calibration error; `brier`: of six classes, 0 to 2."""
+    """`ece`: expected calibration error; `brier`: of six classes, 0 to 2.
+
+    `overconfidence` is the part of the error where confidence is above accuracy.
+    """
 
     ece: float
+    overconfidence: float
     brier: float
     bins: tuple[Bin, ...]
 
@@ -63,14 +67,15 @@ def measure(probabilities: Floats, labels: Labels) -> Calibration:
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
     places = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    bins, error = [], 0.0
+    bins, error, excess = [], 0.0, 0.0
     for place in range(BINS):
         inside = places == place
         count = int(inside.sum())
         sure = float(confidence[inside].mean()) if count else 0.0
         hits = float(right[inside].mean()) if count else 0.0
         error += abs(sure - hits) * count / len(labels)
+        excess += max(sure - hits, 0.0) * count / len(labels)
         bins.append(Bin(place / BINS, (place + 1) / BINS, sure, hits, count))
     truth = np.eye(probabilities.shape[1])[labels]
     brier = float(((probabilities - truth) ** 2).sum(axis=1).mean())
-    return Calibration(error, brier, tuple(bins))
+    return Calibration(error, excess, brier, tuple(bins))

@@ -23,7 +23,8 @@ class Floors:
     """What a challenger may not fall below; all of 0 to 1."""
 
     max_class_drop: float = 0.05  # F1
-    max_calibration_drop: float = 0.03  # ECE
+    # Overconfidence misleads whoever goes by the confidence; doubt only sends more to review.
+    max_calibration_drop: float = 0.03  # the overconfident part of the calibration error
     min_speed: float = 0.8  # share of the champion's messages a second
 
 
@@ -48,7 +49,7 @@ class Comparison:
     only_challenger_right: int
     mcnemar_p: float
     class_f1: dict[str, float]
-    ece: float
+    overconfidence: float
     speed: float  # challenger / champion
     detectable: float  # macro-F1 points of 0 to 1
 
@@ -78,7 +79,7 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
         name: after.classes[place].f1 - before.classes[place].f1
         for place, name in enumerate(EMOTIONS)
     }
-    ece = _ece(challenger, labels) - _ece(champion, labels)
+    excess = _overconfidence(challenger, labels) - _overconfidence(champion, labels)
     speed = challenger.messages_a_second / max(champion.messages_a_second, 1e-9)
     lost = int(((old == labels) & (new != labels)).sum())
     won = int(((old != labels) & (new == labels)).sum())
@@ -87,9 +88,9 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
         for name, drop in classes.items()
         if drop < -floors.max_class_drop
     ]
-    if ece > floors.max_calibration_drop:
+    if excess > floors.max_calibration_drop:
         broken.append(
-            f"calibration error grows by {ece:.3f} (at most {floors.max_calibration_drop:.3f})"
+            f"overconfidence grows by {excess:.3f} (at most {floors.max_calibration_drop:.3f})"
         )
     if speed < floors.min_speed:
         broken.append(f"speed is {speed:.2f} of the champion's (at least {floors.min_speed:.2f})")
@@ -104,7 +105,7 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
         only_challenger_right=won,
         mcnemar_p=mcnemar(lost, won),
         class_f1=classes,
-        ece=ece,
+        overconfidence=excess,
         speed=speed,
         detectable=POWER * float(draws.std()),
     )
@@ -129,8 +130,8 @@ def _judge(difference: Interval, broken: list[str]) -> tuple[Verdict, tuple[str,
     return "insufficient evidence", (f"{told}: may be chance",)
 
 
-def _ece(contender: Contender, labels: Labels) -> float:
-    return calibrate.measure(contender.probabilities, labels).ece
+def _overconfidence(contender: Contender, labels: Labels) -> float:
+    return calibrate.measure(contender.probabilities, labels).overconfidence
 
 
 def read(path: Path) -> Comparison:
@@ -153,7 +154,7 @@ def describe(result: Comparison) -> str:
         f"  {result.items} items; accuracy {result.accuracy:+.3f}",
         f"  right alone: champion {lost}, challenger {won}; McNemar p = {result.mcnemar_p:.3g}",
         f"  F1 by class: {classes}",
-        f"  calibration error {result.ece:+.3f}; speed {result.speed:.2f} of the champion's",
+        f"  overconfidence {result.overconfidence:+.3f}; speed × {result.speed:.2f}",
         f"  a difference of {result.detectable:.3f} macro-F1 would be found four times out of five",
     ]
     return "\n".join(lines)

@@ -8,12 +8,13 @@ import asyncio
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
-from apscheduler.schedulers.blocking import BlockingScheduler
+from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
@@ -81,7 +82,8 @@ def serve(options: TrainerSettings, connection: dict[str, Any]) -> int:
         running[:] = [subprocess.Popen(COMMAND)]  # noqa: S603  (our own command)
         return running[0].wait()
 
-    scheduler = BlockingScheduler(timezone="UTC")
+    stopped = threading.Event()
+    scheduler = BackgroundScheduler(timezone="UTC")
     # One at a time; what was missed meanwhile is made up for once.
     scheduler.add_job(
         lambda: turn(options, lambda: waiting(connection, options), start),
@@ -91,14 +93,13 @@ def serve(options: TrainerSettings, connection: dict[str, Any]) -> int:
         misfire_grace_time=None,
     )
 
-    def stop(_number: int, _frame: object) -> None:
-        # The run can be cut off anywhere: its stages go on where they were.
-        for each in running:
-            each.terminate()
-        scheduler.shutdown(wait=False)
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    print(f"schedule: {when}", flush=True)  # noqa: T201  (the command's answer)
+        signal.signal(number, lambda *_: stopped.set())
     scheduler.start()
+    print(f"schedule: {when}", flush=True)  # noqa: T201  (the command's answer)
+    stopped.wait()
+    # The run can be cut off anywhere: its stages go on where they were.
+    for each in running:
+        each.terminate()
+    scheduler.shutdown()
     return 0

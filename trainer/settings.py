@@ -91,7 +91,7 @@ class TrainerSettings(BaseSettings):
     # The gate.
     resamples: int = Field(2000, ge=100, description="bootstrap resamples of an interval")
     max_class_drop: Share = Field(0.05, description="F1 that a class may lose, at most")
-    max_calibration_drop: Share = Field(0.03, description="ECE that may be added, at most")
+    max_calibration_drop: Share = Field(0.03, description="added overconfidence, at most")
     min_speed: float = Field(0.8, ge=0, description="least speed as a share of the champion's")
 
     # The scheduler.

@@ -46,6 +46,10 @@ def test_certain_and_right_has_no_error_and_certain_and_wrong_all_of_it() -> Non
     certain, labels = np.eye(6), np.arange(6)
     right = calibrate.measure(certain, labels)
     wrong = calibrate.measure(certain, (labels + 1) % 6)
+    doubtful = calibrate.measure(0.5 * certain + 0.5 / 6, labels)
     assert (right.ece, right.brier) == (0.0, 0.0)
+    assert doubtful.ece > 0.4
+    assert doubtful.overconfidence == 0.0
+    assert wrong.overconfidence == wrong.ece
     assert (wrong.ece, wrong.brier) == (1.0, 2.0)
     assert sum(each.count for each in wrong.bins) == 6

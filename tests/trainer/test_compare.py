@@ -38,7 +38,7 @@ def judge(labels: Labels, old: Labels, new: Labels, speed: float = 1.0) -> compa
         Contender(compare.as_probabilities(old), 100.0),
         Contender(compare.as_probabilities(new), 100.0 * speed),
         Floors(max_calibration_drop=1.0),
-        resamples=600,
+        resamples=300,
     )
 
 
@@ -105,7 +105,17 @@ def test_a_better_model_that_is_sure_without_reason_is_rejected() -> None:
     found = compare.compare(labels, Contender(humble, 1.0), sure)
     assert found.macro_f1.low > 0
     assert found.verdict == "reject"
-    assert any("calibration" in reason for reason in found.reasons)
+    assert any("overconfidence grows" in reason for reason in found.reasons)
+
+
+def test_a_better_model_that_doubts_itself_is_promoted() -> None:
+    draws = np.random.default_rng(5)
+    labels = np.repeat(np.arange(6), 100)
+    old = answer(draws, labels, draws.random(600) < 0.4)
+    doubtful = Contender(0.5 * compare.as_probabilities(labels) + 0.5 / 6, 1.0)
+    found = compare.compare(labels, Contender(compare.as_probabilities(old), 1.0), doubtful)
+    assert found.verdict == "promote"
+    assert found.overconfidence < 0
 
 
 def test_600_items_detect_about_three_points_at_8_percent_discordance() -> None:

@@ -66,15 +66,14 @@ def test_a_failed_run_and_a_silent_kafka_are_not_the_end(options: TrainerSetting
 
 
 def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "trainer", "schedule"],
         cwd=ROOT,
         env=os.environ | {"TRAINER_CRON": "0 3 * * 1", "TRAINER_WORK": str(tmp_path)},
         stdout=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("schedule: cron")
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) == 0
-    process.stdout.close()
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("schedule: cron")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0

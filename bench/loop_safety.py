@@ -1,0 +1,202 @@
+"""Ten cycles of the loop under faults, on naive Bayes models.
+
+The trainer's own selection and gate; a teacher and a student of character n-grams stand in for the
+large ones. Evaluated on 600 labelled chat sentences held out from `data/train.tsv`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from schemas.emotion import EMOTIONS
+from trainer import compare, dataset, leakage, select
+from trainer.compare import Contender, Floors
+from trainer.dataset import Labelled, Pseudo
+from trainer.scores import Floats, Labels, score
+from trainer.select import Example
+from trainer.settings import DATA
+
+Policy = Literal["seed", "calibrated"]
+
+EVALUATED: Final = 600
+FIRST: Final = 400  # labelled before the first cycle
+INCOMING: Final = 350  # texts a cycle
+LABELLED: Final = 60  # of them labelled by people
+HELD_OUT: Final = 5  # every fifth labelled one calibrates the policy
+WRONG: Final = 0.7  # of the labels of the class that the teacher gets wrong
+SPARED: Final = 0.2  # of the messages of other classes, where the classes drift
+FAULTS: Final = {
+    2: "the teacher is wrong on one class",
+    4: "one message floods the topic",
+    6: "the classes drift",
+    8: "one room is poisoned",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cycle:
+    """One turn of the loop: macro-F1 on the held-out sentences, 0 to 1."""
+
+    fault: str
+    accepted: int
+    precision: float  # of the accepted pseudo-labels
+    student: float
+    champion: float  # after the gate
+    verdict: str
+
+
+def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
+    """Run the loop `cycles` times."""
+    draws = np.random.default_rng(seed)
+    rows = dataset.read_labelled(DATA / "train.tsv")
+    rows = [rows[place] for place in draws.permutation(len(rows))]
+    evaluated, rest = rows[:EVALUATED], leakage.Firewall(rows[:EVALUATED]).without(rows[EVALUATED:])
+    people, rest = rest[:FIRST], rest[FIRST:]
+    labels = _labels(evaluated)
+    texts = [row.text for row in evaluated]
+    champion = _fit(select.human(people)).predict_proba(texts)
+    done = []
+    for number in range(cycles):
+        incoming, rest = rest[:INCOMING], rest[INCOMING:]
+        people = [*people, *incoming[:LABELLED]]
+        fault = FAULTS.get(number, "")
+        seen, unlabelled = _faulty(people, incoming[LABELLED:], fault, draws)
+        accepted, training = _select(policy, seen, unlabelled, seed)
+        student = _fit(training).predict_proba(texts)
+        gate = compare.compare(
+            labels,
+            Contender(champion, 1.0),
+            Contender(student, 1.0),
+            Floors(max_calibration_drop=1.0),  # naive Bayes is never calibrated
+            resamples=500,
+        )
+        if gate.verdict == "promote":
+            champion = student
+        truth = {row.id: row.emotion for row in unlabelled}
+        right = [row.pred_emotion == truth[row.id] for row in accepted]
+        done.append(
+            Cycle(
+                fault=fault,
+                accepted=len(accepted),
+                precision=float(np.mean(right)) if right else float("nan"),
+                student=_macro(labels, student),
+                champion=_macro(labels, champion),
+                verdict=gate.verdict,
+            )
+        )
+    return done
+
+
+def _faulty(
+    people: list[Labelled], incoming: list[Labelled], fault: str, draws: np.random.Generator
+) -> tuple[list[Labelled], list[Labelled]]:
+    """(labels as the teacher sees them, incoming texts with what they really express)."""
+    if fault == FAULTS[2]:
+        wrong = [replace(row, emotion="불안") if row.emotion == "슬픔" else row for row in people]
+        return [
+            new if draws.random() < WRONG else old for new, old in zip(wrong, people, strict=True)
+        ], incoming
+    if fault == FAULTS[4]:
+        flood = [replace(incoming[0], id=f"flood{number}") for number in range(1000)]
+        return people, [*incoming, *flood]
+    if fault == FAULTS[6]:
+        return people, [row for row in incoming if row.emotion == "기쁨" or draws.random() < SPARED]
+    if fault == FAULTS[8]:
+        happy = " 너무 좋아 행복해 최고 ㅎㅎ"
+        poison = [
+            replace(row, id=f"room{place}", text=row.text + happy)
+            for place, row in enumerate(incoming)
+            if row.emotion in {"분노", "슬픔"}
+        ]
+        return people, [*incoming, *poison]
+    return people, incoming
+
+
+def _select(
+    policy: Policy, people: Sequence[Labelled], unlabelled: Sequence[Labelled], seed: int
+) -> tuple[list[Pseudo], list[Example]]:
+    held_out = people[::HELD_OUT]
+    taught = [row for place, row in enumerate(people) if place % HELD_OUT]
+    teacher = _fit(select.human(taught))
+    rows = _pseudo(unlabelled, teacher.predict_proba([row.text for row in unlabelled]))
+    if policy == "seed":
+        accepted = select.seed_filter(rows, 0.75, 0.20)
+        new = select.pseudo(accepted, "new", soft=False)
+        human_share, replay_share = 0.0, 1.0
+    else:
+        proven = teacher.predict_proba([row.text for row in held_out])
+        prior = {name: sum(r.pred_emotion == name for r in rows) / len(rows) for name in EMOTIONS}
+        learned = select.learn(
+            proven, _labels(held_out), {str(k): v for k, v in prior.items()}, 0.7
+        )
+        accepted = select.calibrated_filter(rows, learned)
+        new = select.pseudo(accepted, "new", soft=True)
+        human_share, replay_share = 0.3, 0.2
+    human = select.human(people)
+    mixed = select.mix(
+        human, [], new, human_share=human_share, replay_share=replay_share, seed=seed
+    )
+    return accepted, mixed
+
+
+def _pseudo(rows: Sequence[Labelled], probabilities: Floats) -> list[Pseudo]:
+    found = []
+    for row, scores in zip(rows, probabilities, strict=True):
+        second, first = np.sort(scores)[-2:]
+        emotion = EMOTIONS[int(scores.argmax())]
+        margin = float(first - second)
+        found.append(Pseudo(row.id, row.text, emotion, float(first), margin, tuple(scores)))
+    return found
+
+
+def _fit(rows: Sequence[Example]) -> Any:  # noqa: ANN401  (scikit-learn's)
+    """Naive Bayes on character n-grams: instant, and far too sure; soft labels count in parts."""
+    from sklearn.feature_extraction.text import HashingVectorizer  # noqa: PLC0415  (lazy)
+    from sklearn.naive_bayes import MultinomialNB  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+
+    parts = [
+        (row.text, label, share)
+        for row in rows
+        for label, share in enumerate(row.target)
+        if share > 0.05  # noqa: PLR2004  (the rest is noise, and six times the rows)
+    ]
+    model = make_pipeline(
+        HashingVectorizer(
+            analyzer="char_wb",
+            ngram_range=(1, 3),
+            n_features=2**15,
+            alternate_sign=False,
+            norm=None,
+        ),
+        MultinomialNB(alpha=0.1),
+    )
+    texts, labels, weights = zip(*parts, strict=True)
+    return model.fit(texts, labels, multinomialnb__sample_weight=weights)
+
+
+def _labels(rows: Sequence[Labelled]) -> Labels:
+    return np.array([EMOTIONS.index(row.emotion) for row in rows], dtype=np.int64)
+
+
+def _macro(labels: Labels, probabilities: Floats) -> float:
+    return score(labels, probabilities.argmax(axis=1)).macro_f1
+
+
+def main() -> None:
+    """Print the table of docs/learning-loop.md."""
+    tables = {policy: simulate(policy, 10) for policy in ("seed", "calibrated")}
+    print("| cycle | fault | policy | accepted | precision | student | gate | champion |")
+    print("|---|---|---|---|---|---|---|---|")
+    for number in range(10):
+        for policy, cycles in tables.items():
+            each = cycles[number]
+            figures = f"{each.accepted} | {each.precision:.2f} | {each.student:.3f}"
+            start = f"| {number + 1} | {each.fault} | {policy} | {figures}"
+            print(f"{start} | {each.verdict} | {each.champion:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
