@@ -174,6 +174,8 @@ def _settings(number: int, folder: Path, ports: Mapping[int, Ports]) -> dict[str
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
         "transaction.state.log.num.partitions": "9",
+        # An open transaction is aborted at its timeout, not up to ten seconds later.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,
         "group.initial.rebalance.delay.ms": "0",

@@ -1,0 +1,75 @@
+"""`python -m tests.chaos`: the fault matrix on three brokers of Apache Kafka."""
+
+import argparse
+import asyncio
+import logging
+import re
+import secrets
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from deploy.kafka.cluster import Cluster
+from deploy.process import BrokerError
+from tests.chaos.cells import CELLS, Cell
+from tests.chaos.play import Result, cluster_for, play
+
+
+async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:
+    """Play every cell `rounds` times; each result is written to `out` as it comes."""
+    results = []
+    brokers = Cluster()
+    try:
+        await brokers.start()
+        for number in range(1, rounds + 1):
+            for cell in cells:
+                async with cluster_for(cell, brokers) as cluster:
+                    result = await play(cluster, cell, messages, f"{seed}-{number}")
+                results.append(result)
+                _print(result, number)
+                with out.open("ab") as file:
+                    file.write(orjson.dumps({"round": number, **asdict(result)}) + b"\n")
+    finally:
+        brokers.stop()
+    return results
+
+
+def _print(result: Result, number: int) -> None:
+    print(
+        f"{number} {result.cell}: {result.messages} messages, {result.results} results, "
+        f"{result.lost} lost, {result.repeated} repeated, {result.out_of_order} out of order; "
+        f"{result.aborted} transactions aborted, {result.reprocessed} results written in vain; "
+        f"{result.silence:.1f} s of silence; {result.seconds:.0f} s"
+    )
+    for line in (*result.faults, *(f"PROBLEM {each}" for each in result.problems)):
+        print(f"    {line}")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="the same faults again")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
+    parser.add_argument("--only", default="", help="cells whose name matches this expression")
+    parser.add_argument("--out", type=Path, default=Path("chaos.jsonl"))
+    options = parser.parse_args()
+    cells = [cell for cell in CELLS if re.search(options.only, cell.name)]
+    # The subscriber's and the feeder's complaints of what is done to their brokers on purpose.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    print(f"seed {options.seed}: {len(cells)} cells, {options.rounds} rounds", flush=True)
+    try:
+        results = asyncio.run(
+            run(cells, options.messages, options.rounds, options.seed, options.out)
+        )
+    except BrokerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    broken = {cell.name for cell in cells if cell.broken}
+    return int(any(bool(each.problems) != (each.cell in broken) for each in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
