@@ -73,8 +73,9 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
-        acknowledged = await _send(producer, source, outputs)
+        acknowledged: list[Awaitable[object]] = []
         try:
+            await _send(producer, source, outputs, acknowledged)
             await producer.send_offsets_to_transaction(
                 {source: OffsetAndMetadata(next_offset, "")}, self._group_id
             )
@@ -130,9 +131,13 @@ class IdempotentPublisher:
         producer = self._producer
         if producer is None:  # closed by another lane's failure; this one opens it again as well
             raise ProducerClosed
+        acknowledged: list[Awaitable[object]] = []
         try:
-            acknowledged = await _send(producer, source, outputs)
-            _raise_first(await asyncio.gather(*acknowledged, return_exceptions=True))
+            try:
+                await _send(producer, source, outputs, acknowledged)
+            finally:
+                results = await asyncio.gather(*acknowledged, return_exceptions=True)
+            _raise_first(results)
         except Exception:
             # Sequence numbers may be broken from here on; the next open starts a fresh producer.
             if self._producer is producer:
@@ -152,12 +157,16 @@ class IdempotentPublisher:
 
 
 async def _send(
-    producer: AIOKafkaProducer, source: TopicPartition, outputs: Sequence[Output]
-) -> list[Awaitable[object]]:
-    """Hand `outputs` to the producer, a batch a target partition; futures of their acknowledgement.
+    producer: AIOKafkaProducer,
+    source: TopicPartition,
+    outputs: Sequence[Output],
+    acknowledged: list[Awaitable[object]],
+) -> None:
+    """Hand `outputs` to the producer, a batch a target partition.
 
-    Whole batches, because a future, a coroutine and a log line for every message cost more than
-    all the rest of its way through the worker.
+    A future a batch goes to `acknowledged`, of those before a failure as well. Whole batches,
+    because a future, a coroutine and a log line for every message cost more than all the rest of
+    its way through the worker.
     """
     by_target: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
     counts: dict[str, int] = {}
@@ -166,12 +175,10 @@ async def _send(
         if count is None:
             count = counts[output.topic] = len(await producer.partitions_for(output.topic))
         by_target[output.topic, target(source, output.key, count)].append(output)
-    acknowledged: list[Awaitable[object]] = []
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
             sent = await producer.send_batch(batch, topic, partition=partition)
             acknowledged.append(sent)
-    return acknowledged
 
 
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:

@@ -13,6 +13,7 @@ import orjson
 
 from deploy.kafka.cluster import Cluster
 from deploy.process import BrokerError
+from tests.chaos import table
 from tests.chaos.cells import CELLS, Cell
 from tests.chaos.play import Result, cluster_for, play
 
@@ -37,12 +38,7 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
 
 
 def _print(result: Result, number: int) -> None:
-    print(
-        f"{number} {result.cell}: {result.messages} messages, {result.results} results, "
-        f"{result.lost} lost, {result.repeated} repeated, {result.out_of_order} out of order; "
-        f"{result.aborted} transactions aborted, {result.reprocessed} results written in vain; "
-        f"{result.silence:.1f} s of silence; {result.seconds:.0f} s"
-    )
+    print(f"{number} {result.line()}")
     for line in (*result.faults, *(f"PROBLEM {each}" for each in result.problems)):
         print(f"    {line}")
     sys.stdout.flush()
@@ -54,11 +50,13 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
     parser.add_argument("--only", default="", help="cells whose name matches this expression")
-    parser.add_argument("--out", type=Path, default=Path("chaos.jsonl"))
+    parser.add_argument("--write", type=Path, help="the page that gets the table")
+    parser.add_argument("--out", type=Path, default=Path(".kafka/chaos.jsonl"))
     options = parser.parse_args()
     cells = [cell for cell in CELLS if re.search(options.only, cell.name)]
     # The subscriber's and the feeder's complaints of what is done to their brokers on purpose.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    options.out.parent.mkdir(exist_ok=True)
     print(f"seed {options.seed}: {len(cells)} cells, {options.rounds} rounds", flush=True)
     try:
         results = asyncio.run(
@@ -67,6 +65,8 @@ def main() -> int:
     except BrokerError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.write:
+        table.write(options.write, results, options.seed)
     broken = {cell.name for cell in cells if cell.broken}
     return int(any(bool(each.problems) != (each.cell in broken) for each in results))
 

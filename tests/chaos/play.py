@@ -29,7 +29,8 @@ from worker.settings import WorkerSettings
 SETTLE_SECONDS: Final = 120.0
 SHOWN: Final = 12
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
-TRANSACTION: Final = 50
+TRANSACTION: Final = 50  # records
+EVERYONE: Final = frozenset({"shared_producer", "batch_seconds"})  # what is wrong in all workers
 
 
 @dataclass(slots=True)
@@ -49,14 +50,28 @@ class Result:
     faults: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
+    def line(self) -> str:
+        """What was counted."""
+        return (
+            f"{self.cell}: {self.messages} messages, {self.results} results, {self.lost} lost, "
+            f"{self.repeated} repeated, {self.out_of_order} out of order; {self.aborted} "
+            f"transactions aborted, {self.reprocessed} results written in vain; "
+            f"{self.silence:.1f} s of silence; {self.seconds:.0f} s"
+        )
 
-async def play(brokers: Brokers, cell: Cell, messages: int, seed: str) -> Result:
-    """Run one cell with `messages` messages for a main cell. The same seed, the same faults."""
+
+async def play(
+    brokers: Brokers, cell: Cell, messages: int, seed: str, *, short: bool = False
+) -> Result:
+    """Run one cell with `messages` messages for a main cell. The same seed, the same faults.
+
+    `short`: each fault of a cell that repeats its faults comes once.
+    """
     count = max(500, int(messages * cell.share))
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )
-    scene.messages = count
+    scene.messages, scene.short = count, short
     result = Result(cell.name, count)
     began = monotonic()
     try:
@@ -65,9 +80,9 @@ async def play(brokers: Brokers, cell: Cell, messages: int, seed: str) -> Result
         await scene.finish(SETTLE_SECONDS)
         await _judge(scene, cell, result)
     except TimeoutError as error:
-        result.problems.append(f"not played to the end: {error}")
+        result.problems.append(f"not played to the end: {error} (logs: {scene.folder})")
     finally:
-        await scene.close()
+        await scene.close(keep=bool(result.problems))
     result.seconds = monotonic() - began
     return result
 
@@ -79,9 +94,9 @@ async def _run(scene: Scene, cell: Cell, count: int) -> None:
     sabotage = dict(cell.sabotage)
     if sabotage.get("do") == "wait":
         sabotage["flag"] = scene.folder / "flag"
-    shared = {"shared_producer": True} if sabotage.get("shared_producer") else {}
+    everyone = {name: given for name, given in sabotage.items() if name in EVERYONE}
     for number in range(cell.workers):
-        scene.add(**(sabotage if not number else shared))
+        scene.add(**(everyone if number else sabotage))
     await scene.ready()
     feeding = asyncio.create_task(_feed(scene, cell, count))
     try:
@@ -132,7 +147,7 @@ async def _feed_transactions(scene: Scene, count: int, seconds: float) -> None:
 async def _fill_compacted(scene: Scene, count: int) -> None:
     """Keys that come again and again, and tombstones; wait until the cleaner has made holes."""
     keyed = (
-        each._replace(key=f"user{number % (count // 3)}".encode())
+        each._replace(key=f"user{number // PARTITIONS % (count // PARTITIONS // 3)}".encode())
         for number, each in enumerate(feed.mixed(count))
     )
     await scene.stream(keyed, count, 5.0)

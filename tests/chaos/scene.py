@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,7 @@ class Scene:
         self.problems: list[str] = []
         self.copiers: list[Copier] = []
         self.messages = 0  # of this cell
+        self.short = False  # each fault once
         self.fed_at = 0.0  # monotonic seconds: the last message was sent
         self.partitions = PARTITIONS  # of the input, now
         self.flowing = asyncio.Event()  # cleared: no messages for a while
@@ -97,7 +99,7 @@ class Scene:
 
     # Workers
 
-    def add(self, *, servers: str | None = None, **sabotage: object) -> Copier:
+    def add(self, *, servers: str | None = None, **sabotage: Any) -> Copier:  # noqa: ANN401
         """Start a worker process, with a fault planted in it where `sabotage` names one."""
         name = f"w{len(self.copiers) + 1}"
         log_file = self.folder / f"{name}.log"
@@ -294,8 +296,8 @@ class Scene:
                 raise TimeoutError(f"the watcher is behind on {behind}")
             await asyncio.sleep(0.1)
 
-    async def close(self) -> None:
-        """Leave nothing running."""
+    async def close(self, *, keep: bool) -> None:
+        """Leave nothing running; `keep` the workers' logs."""
         for copier in self.alive:
             copier.process.kill()
             copier.process.wait()
@@ -303,3 +305,5 @@ class Scene:
         await self.producer.stop()
         for closer in self.closers:
             await closer()
+        if not keep:
+            shutil.rmtree(self.folder)
