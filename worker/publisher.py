@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -22,6 +22,7 @@ from worker.codec import Output
 
 MAX_BATCH_BYTES: Final = 262_144
 CLOSE_SECONDS: Final = 5.0
+METADATA_SECONDS: Final = 10.0
 
 Commit = Callable[[TopicPartition, int], Awaitable[None]]
 
@@ -173,12 +174,21 @@ async def _send(
     for output in outputs:
         count = counts.get(output.topic)
         if count is None:
-            count = counts[output.topic] = len(await producer.partitions_for(output.topic))
+            count = counts[output.topic] = await _partition_count(producer, output.topic)
         by_target[output.topic, target(source, output.key, count)].append(output)
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
             sent = await producer.send_batch(batch, topic, partition=partition)
             acknowledged.append(sent)
+
+
+async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
+    """Raises KafkaTimeoutError where aiokafka waits for ever, as on a client closed meanwhile."""
+    try:
+        async with asyncio.timeout(METADATA_SECONDS):
+            return len(await producer.partitions_for(topic))
+    except TimeoutError:
+        raise KafkaTimeoutError(f"no broker tells of the topic {topic}") from None
 
 
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:

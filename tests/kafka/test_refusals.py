@@ -11,7 +11,6 @@ from time import monotonic
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
@@ -183,16 +182,21 @@ async def test_an_output_larger_than_its_topic_takes_ends_it_with_one_line(
 async def test_too_few_replicas_are_waited_for_and_said(
     cluster: Cluster, brokers: Brokers, delivery: str
 ) -> None:
-    del brokers
     settings = cluster.settings()
     await cluster.create(settings, 1)
-    await recreate(cluster, settings.emotion_topic, {"min.insync.replicas": "2"})
+    await recreate(cluster, settings.emotion_topic, {"min.insync.replicas": "3"}, replicas=3)
     await cluster.produce(settings.input_topic, [Input(chat(1))])
-    async with running(cluster, settings, WORKER_DELIVERY=delivery) as worker:
-        await worker.says("Kafka keeps us waiting: results are not taken")
-        await nothing_committed(cluster, settings)
-        await set_config(cluster, settings.emotion_topic, "min.insync.replicas", "1")
-        await verifier.settled(cluster.servers, settings, 60)
+    node = await brokers.holder("controller")
+    await asyncio.to_thread(node.stop)
+    try:
+        async with running(cluster, settings, WORKER_DELIVERY=delivery) as worker:
+            await worker.says("Kafka keeps us waiting: results are not taken")
+            await nothing_committed(cluster, settings)
+            node.start()
+            await verifier.settled(cluster.servers, settings, 60)
+    finally:
+        node.start()
+        await brokers.answered()
     assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
 
 
@@ -274,20 +278,15 @@ async def delete(cluster: Cluster, topic: str) -> None:
             await asyncio.sleep(0.1)
 
 
-async def recreate(cluster: Cluster, topic: str, config: dict[str, str]) -> None:
-    """One replica, other settings."""
+async def recreate(cluster: Cluster, topic: str, config: dict[str, str], replicas: int = 1) -> None:
+    """One partition, other settings."""
     async with administering(cluster) as admin:
         if topic in await admin.list_topics():
             await admin.delete_topics([topic])
         deadline = monotonic() + 30
         while True:
-            answer = await admin.create_topics([NewTopic(topic, 1, 1, topic_configs=config)])
+            answer = await admin.create_topics([NewTopic(topic, 1, replicas, topic_configs=config)])
             if not answer.topic_errors[0][1]:
                 break
             assert monotonic() < deadline, answer  # its former self is still being deleted
             await asyncio.sleep(0.1)
-
-
-async def set_config(cluster: Cluster, topic: str, name: str, value: str) -> None:
-    async with administering(cluster) as admin:
-        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
