@@ -28,7 +28,9 @@ MODEL = ModelId("tiny", "1")
 
 
 def load(folder: Path, max_length: int = 256) -> Classifier:
-    return classifiers.load(folder, MODEL, device="cpu", max_length=max_length, threads=1)
+    return classifiers.load(
+        folder, MODEL, device="cpu", precision="fp32", max_length=max_length, threads=1
+    )
 
 
 @dataclass(frozen=True)
