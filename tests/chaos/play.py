@@ -180,7 +180,8 @@ async def _judge(scene: Scene, cell: Cell, result: Result) -> None:
         silence = scene.watcher.silence(settings.emotion_topic, at, max(at, until))
         result.faults.append(f"{name} at {at - since:.1f} s, {silence:.1f} s of silence")
         result.silence = max(result.silence, silence)
-    if cell.recovery is not None and result.silence > cell.recovery:
+    # A small run shares its machine with whatever else CI does: it counts, and measures nothing.
+    if not scene.short and cell.recovery is not None and result.silence > cell.recovery:
         problems.append(f"recovery took {result.silence:.1f} s, not {cell.recovery:.0f}")
     result.results = len(seen.events) + len(seen.letters)
     result.lost = _count("lost", problems)
