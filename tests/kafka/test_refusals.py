@@ -261,6 +261,21 @@ async def nothing_committed(cluster: Cluster, settings: WorkerSettings) -> None:
     assert not any(offset > 0 for offset in reached.values()), reached
 
 
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("WORKER_SESSION_TIMEOUT_MS", "1000"), ("WORKER_TRANSACTION_TIMEOUT_MS", "1000000")],
+)
+async def test_a_time_that_the_cluster_refuses_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers, setting: str, value: str
+) -> None:
+    del brokers
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    async with running(cluster, settings, **{setting: value}) as worker:
+        await worker.says(f"the cluster refuses {setting}")
+        await worker.ends(1)
+
+
 @asynccontextmanager
 async def administering(cluster: Cluster) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=cluster.servers)
