@@ -111,8 +111,9 @@ async def _run(scene: Scene, cell: Cell, count: int) -> None:
 async def _feed(scene: Scene, cell: Cell, count: int) -> None:
     if cell.input == "compacted":
         return
+    seconds = cell.seconds * (0.7 if scene.short else 1.0)
     if cell.input == "transactional":
-        await _feed_transactions(scene, count, cell.seconds)
+        await _feed_transactions(scene, count, seconds)
         return
     inputs: Iterator[Input] = feed.mixed(count, 0.25 if cell.input == "poison" else 0.01)
     if cell.input == "sentences":
@@ -120,7 +121,7 @@ async def _feed(scene: Scene, cell: Cell, count: int) -> None:
     spread = (
         each._replace(partition=number % scene.partitions) for number, each in enumerate(inputs)
     )
-    await scene.stream(spread, count, cell.seconds)
+    await scene.stream(spread, count, seconds)
 
 
 async def _feed_transactions(scene: Scene, count: int, seconds: float) -> None:
