@@ -19,7 +19,11 @@ from tests.chaos.play import Result, cluster_for, play
 
 
 async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:
-    """Play main cells `rounds` times and the others once; results go to `out` as they come."""
+    """Play main cells `rounds` times and the others once; results go to `out` as they come.
+
+    What `out` has of the same seed and size is not played again.
+    """
+    known = _played(out, seed, messages)
     results = []
     brokers = Cluster()
     try:
@@ -28,15 +32,28 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
             for cell in cells:
                 if number > 1 and not cell.main:
                     continue
-                async with cluster_for(cell, brokers) as cluster:
-                    result = await play(cluster, cell, messages, f"{seed}-{number}")
+                result = known.get((number, cell.name))
+                if result is None:
+                    async with cluster_for(cell, brokers) as cluster:
+                        result = await play(cluster, cell, messages, f"{seed}-{number}")
+                    row = {"seed": seed, "of": messages, "round": number, "result": asdict(result)}
+                    with out.open("ab") as file:
+                        file.write(orjson.dumps(row) + b"\n")
                 results.append(result)
                 _print(result, number)
-                with out.open("ab") as file:
-                    file.write(orjson.dumps({"round": number, **asdict(result)}) + b"\n")
     finally:
         brokers.stop()
     return results
+
+
+def _played(out: Path, seed: str, messages: int) -> dict[tuple[int, str], Result]:
+    lines = out.read_bytes().splitlines() if out.exists() else []
+    rows = [orjson.loads(line) for line in lines]
+    return {
+        (row["round"], row["result"]["cell"]): Result(**row["result"])
+        for row in rows
+        if (row["seed"], row["of"]) == (seed, messages)
+    }
 
 
 def _print(result: Result, number: int) -> None:
