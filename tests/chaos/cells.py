@@ -237,7 +237,7 @@ async def idle(scene: Scene) -> None:
 
 
 ONCE_MORE: Final = {"delivery": "at_least_once"}
-KILL: Final = {"nth": 30, "do": "kill"}
+KILL: Final = {"nth": 10, "do": "kill"}
 SESSIONS: Final = 2 * SESSION_MS / 1000
 
 CELLS: Final = (
@@ -268,14 +268,14 @@ CELLS: Final = (
         "workers: zombie, frozen before the offsets",
         zombie_by_itself,
         seconds=25,
-        sabotage={"at": "before_offsets", "nth": 30, "do": "stop"},
+        sabotage={"at": "before_offsets", "nth": 10, "do": "stop"},
         recovery=SESSIONS,
     ),
     Cell(
         "workers: zombie, frozen before the commit",
         zombie_by_itself,
         seconds=25,
-        sabotage={"at": "before_commit", "nth": 30, "do": "stop"},
+        sabotage={"at": "before_commit", "nth": 10, "do": "stop"},
         recovery=SESSIONS,
     ),
     Cell("workers: 1 to 3 to 2", rescale, workers=1, seconds=25, recovery=5),
@@ -284,25 +284,25 @@ CELLS: Final = (
         stuck,
         workers=2,
         seconds=20,
-        sabotage={"at": "engine", "nth": 60, "do": "sleep", "seconds": 12.0},
+        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 12.0},
     ),
     Cell(
         "workers: a transaction outlives its timeout",
         overrun,
-        sabotage={"at": "before_commit", "nth": 30, "do": "sleep", "seconds": 6.0},
+        sabotage={"at": "before_commit", "nth": 10, "do": "sleep", "seconds": 6.0},
         settings={"transaction_timeout_ms": 2000},
     ),
     Cell(
         "workers: slow inference, short transactions",
         overrun,
-        sabotage={"at": "engine", "nth": 60, "do": "sleep", "seconds": 6.0},
+        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 6.0},
         settings={"transaction_timeout_ms": 2000},
         long=True,
     ),
     Cell(
         "workers: max.poll.interval exceeded",
         overrun,
-        sabotage={"at": "tokenizer", "nth": 20, "do": "sleep", "seconds": 9.0},
+        sabotage={"at": "tokenizer", "nth": 5, "do": "sleep", "seconds": 9.0},
         settings={"max_poll_interval_ms": 3000},
     ),
     Cell("brokers: clean bounces", bounce, seconds=60),
@@ -310,7 +310,7 @@ CELLS: Final = (
     Cell(
         "brokers: coordinator killed between offsets and commit",
         coordinator_at_commit,
-        sabotage={"at": "before_commit", "nth": 30, "do": "wait"},
+        sabotage={"at": "before_commit", "nth": 10, "do": "wait"},
     ),
     Cell("brokers: two of three lost", two_of_three, seconds=30),
     Cell("network: cut off beyond the session", cut_off, workers=2, seconds=25),
@@ -422,7 +422,7 @@ CELLS: Final = (
         zombie_by_itself,
         seconds=25,
         share=0.2,
-        sabotage={"at": "before_offsets", "nth": 30, "do": "stop", "shared_producer": True},
+        sabotage={"at": "before_offsets", "nth": 10, "do": "stop", "shared_producer": True},
         broken=True,
     ),
     Cell(
@@ -430,7 +430,7 @@ CELLS: Final = (
         zombie_by_itself,
         seconds=25,
         share=0.2,
-        sabotage={"at": "before_commit", "nth": 30, "do": "stop", "shared_producer": True},
+        sabotage={"at": "before_commit", "nth": 10, "do": "stop", "shared_producer": True},
         broken=True,
     ),
     Cell(
