@@ -28,22 +28,25 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
     brokers = Cluster()
     try:
         await brokers.start()
-        for number in range(1, rounds + 1):
-            for cell in cells:
-                if number > 1 and not cell.main:
-                    continue
-                result = known.get((number, cell.name))
-                if result is None:
-                    async with cluster_for(cell, brokers) as cluster:
-                        result = await play(cluster, cell, messages, f"{seed}-{number}")
-                    row = {"seed": seed, "of": messages, "round": number, "result": asdict(result)}
-                    with out.open("ab") as file:
-                        file.write(orjson.dumps(row) + b"\n")
-                results.append(result)
-                _print(result, number)
+        for number, cell in _order(cells, rounds):
+            result = known.get((number, cell.name))
+            if result is None:
+                async with cluster_for(cell, brokers) as cluster:
+                    result = await play(cluster, cell, messages, f"{seed}-{number}")
+                row = {"seed": seed, "of": messages, "round": number, "result": asdict(result)}
+                with out.open("ab") as file:
+                    file.write(orjson.dumps(row) + b"\n")
+            results.append(result)
+            _print(result, number)
     finally:
         brokers.stop()
     return results
+
+
+def _order(cells: list[Cell], rounds: int) -> list[tuple[int, Cell]]:
+    """Main cells round by round, then the others."""
+    main = [(number, cell) for number in range(1, rounds + 1) for cell in cells if cell.main]
+    return main + [(1, cell) for cell in cells if not cell.main]
 
 
 def _played(out: Path, seed: str, messages: int) -> dict[tuple[int, str], Result]:
