@@ -24,6 +24,9 @@ class Alone(tuple[int, ...]):
     def __eq__(self, other: object) -> bool:
         return self is other
 
+    def __ne__(self, other: object) -> bool:
+        return self is not other
+
 
 class Merging(Classifier):
     """A classifier whose token ids never equal each other."""
