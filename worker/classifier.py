@@ -136,15 +136,17 @@ def cache_dir() -> Path:
     return Path(base) / "maum"
 
 
-def available_cores() -> int:
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores that this process may use: its affinity, and the cgroup's quota where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return cores or 1
-    if quota != "max":
-        cores = min(cores or 1, max(1, int(quota) // int(period)))
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2, v1
+        try:
+            words = " ".join((cgroup / name).read_text(encoding="ascii") for name in names)
+            quota, period = map(int, words.split())
+        except (OSError, ValueError):  # no such version, or "max"
+            continue
+        if quota > 0:
+            return min(cores or 1, max(1, quota // period))
     return cores or 1
 
 
