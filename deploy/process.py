@@ -4,7 +4,7 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,11 +39,12 @@ class Process:
         log_file: Path,
         temporary: Path | None = None,
         *,
+        environment: Mapping[str, str] | None = None,
         outliving: bool = False,
     ) -> None:
         """What it prints goes to the end of `log_file`; `temporary` is removed if we die.
 
-        `outliving` lets it run on when we end.
+        `environment` takes the place of ours; `outliving` lets it run on when we end.
         """
         with log_file.open("ab") as log:
             # A session of its own: Ctrl-C in the terminal is for us, who then stop it in order.
@@ -53,6 +54,7 @@ class Process:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                env=environment,
             )
         self._watchdog = None if outliving else _watch(self._process.pid, temporary)
 

@@ -41,8 +41,11 @@ class Cluster:
         self._temporary = data_dir is None
         self.data_dir = data_dir or Path(tempfile.mkdtemp(prefix="maum-kafka-"))
         ports = {number: Ports.free() for number in range(1, nodes + 1)}
+        temporary = self.data_dir if self._temporary else None
         self.nodes = {
-            number: Node(number, self.data_dir / str(number), ports, heap_mb, overrides or {})
+            number: Node(
+                number, self.data_dir / str(number), ports, heap_mb, overrides or {}, temporary
+            )
             for number in ports
         }
 

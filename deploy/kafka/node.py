@@ -42,15 +42,20 @@ class Ports:
 class Node:
     """A broker process that can be stopped, killed, paused and started again on its records."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (all that makes it one of its cluster)
         self,
         number: int,
         folder: Path,
         ports: Mapping[int, Ports],
         heap_mb: int,
         overrides: Mapping[str, str],
+        temporary: Path | None,
     ) -> None:
-        """`ports` of all nodes, by number; `overrides` of broker settings."""
+        """`ports` of all nodes, by number; `overrides` of broker settings.
+
+        `temporary`: a folder that is removed if this process dies.
+        """
+        self._temporary = temporary
         self.number = number
         self.folder = folder
         self.ports = ports[number]
@@ -96,7 +101,7 @@ class Node:
         if self.running:
             return
         command = [*self._java(), "kafka.Kafka", str(self._config)]
-        self._process = Process(command, self.log_file, outliving=outliving)
+        self._process = Process(command, self.log_file, self._temporary, outliving=outliving)
 
     def stop(self) -> None:
         """End it in order."""

@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -22,6 +21,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.cluster import Cluster as Brokers
 from deploy.kafka.cluster import Role
+from deploy.process import Process
 from tests.chaos.feed import PARTITIONS
 from tests.chaos.watch import Watcher
 from tests.kafka import harness, verifier
@@ -41,7 +41,7 @@ class Copier:
     """A worker process."""
 
     name: str
-    process: "subprocess.Popen[bytes]"
+    process: Process
     log_file: Path
     wanted_exits: set[int] = field(default_factory=lambda: {0})
 
@@ -111,17 +111,11 @@ class Scene:
             "WORKER_LOG_FORMAT": "json",
             "WORKER_ADMIN_PORT": "0",
             "WORKER_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
             "CHAOS": orjson.dumps({"real": self.real, **sabotage}, default=str).decode(),
         }
-        with log_file.open("wb") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.copier"],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        command = [sys.executable, "-m", "tests.chaos.copier"]
+        process = Process(command, log_file, self.folder, environment=environment)
         copier = Copier(name, process, log_file)
         self.copiers.append(copier)
         return copier
@@ -134,7 +128,7 @@ class Scene:
     @property
     def alive(self) -> list[Copier]:
         """Those that run."""
-        return [each for each in self.copiers if each.process.poll() is None]
+        return [each for each in self.copiers if each.process.status is None]
 
     def any_worker(self) -> Copier:
         """One that runs, by the seed."""
@@ -147,15 +141,14 @@ class Scene:
     async def stop(self, copier: Copier) -> None:
         """SIGTERM, and wait for its end."""
         self.note(f"stop {copier.name}")
-        copier.process.send_signal(signal.SIGTERM)
-        await self.until(lambda: copier.process.poll() is not None, f"{copier.name} did not stop")
+        copier.process.send(signal.SIGTERM)
+        await self.until(lambda: copier.process.status is not None, f"{copier.name} did not stop")
 
     def kill(self, copier: Copier) -> None:
         """SIGKILL."""
         self.note(f"kill {copier.name}")
         copier.wanted_exits = {-signal.SIGKILL}
-        copier.process.kill()
-        copier.process.wait()
+        copier.process.end(signal.SIGKILL)
 
     async def sabotaged(self, copier: Copier) -> None:
         """Wait until what was planted in it has happened."""
@@ -164,7 +157,7 @@ class Scene:
 
     async def killed(self, copier: Copier) -> None:
         """Wait until its sabotage has killed it."""
-        await self.until(lambda: copier.process.poll() is not None, f"{copier.name} was not killed")
+        await self.until(lambda: copier.process.status is not None, f"{copier.name} was not killed")
         copier.wanted_exits = {-signal.SIGKILL}
         self.note(f"{copier.name} killed itself")
 
@@ -177,12 +170,12 @@ class Scene:
     def freeze(self, copier: Copier) -> None:
         """SIGSTOP."""
         self.note(f"freeze {copier.name}")
-        copier.process.send_signal(signal.SIGSTOP)
+        copier.process.send(signal.SIGSTOP)
 
     def thaw(self, copier: Copier) -> None:
         """SIGCONT."""
         self.note(f"thaw {copier.name}")
-        copier.process.send_signal(signal.SIGCONT)
+        copier.process.send(signal.SIGCONT)
 
     # Brokers
 
@@ -270,14 +263,13 @@ class Scene:
         except TimeoutError as error:
             self.problems.append(f"not finished within {seconds:.0f} s: {error}")
         for copier in self.alive:
-            copier.process.send_signal(signal.SIGTERM)
+            copier.process.send(signal.SIGTERM)
         with suppress(TimeoutError):
             await self.until(lambda: not self.alive, "they do not stop", EXIT_SECONDS)
         for copier in self.copiers:
-            status = copier.process.poll()
+            status = copier.process.status
             if status is None:
-                copier.process.kill()
-                copier.process.wait()
+                copier.process.end(signal.SIGKILL)
                 self.problems.append(f"{copier.name} did not stop:\n{copier.tail()}")
             elif status not in copier.wanted_exits:
                 self.problems.append(f"{copier.name} ended with {status}:\n{copier.tail()}")
@@ -298,9 +290,8 @@ class Scene:
 
     async def close(self, *, keep: bool) -> None:
         """Leave nothing running; `keep` the workers' logs."""
-        for copier in self.alive:
-            copier.process.kill()
-            copier.process.wait()
+        for copier in self.copiers:
+            copier.process.end(signal.SIGKILL)
         await self.watcher.stop()
         await self.producer.stop()
         for closer in self.closers:
