@@ -123,7 +123,12 @@ class Lanes:
             await asyncio.gather(*late, return_exceptions=True)
             if late:
                 log.info("work in flight is left to the next owner", partitions=len(late))
-        await asyncio.gather(*(self._publisher.close(partition) for partition in partitions))
+        try:
+            await asyncio.gather(*(self._publisher.close(partition) for partition in partitions))
+        finally:
+            self._drop(partitions)
+
+    def _drop(self, partitions: Collection[TopicPartition]) -> None:
         for partition in partitions:
             lane = self._lanes.pop(partition, None)
             self._tasks.pop(partition, None)

@@ -17,6 +17,7 @@ DAY_MS: Final = 86_400_000
 # A dead letter is the input's bytes and headers, a review sample its text and scores: both are
 # larger than the record they come from, which may be as large as the broker takes.
 ROOMY_BYTES: Final = 2_097_152
+SAFE_REPLICATION: Final = 3
 SPREAD_SECONDS: Final = 30.0
 
 
@@ -61,7 +62,10 @@ async def create(
             if topic.name in existing:
                 made.append((topic.name, False))
                 continue
-            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config)
+            # Else an output that its leader alone has seen counts as written, and goes with it.
+            safe = {"min.insync.replicas": "2"} if replication >= SAFE_REPLICATION else {}
+            config = {**safe, **topic.config}
+            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=config)
             response = await admin.create_topics([new])
             for name, code, *message in response.topic_errors:
                 error = for_code(code)
