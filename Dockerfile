@@ -26,7 +26,7 @@ RUN python -c "import pathlib, tomllib; \
 project = tomllib.loads(pathlib.Path('pyproject.toml').read_text())['project']; \
 extras = project['optional-dependencies']; \
 pathlib.Path('worker.txt').write_text('\n'.join(project['dependencies'] + extras['tracing'])); \
-pathlib.Path('trainer.txt').write_text('\n'.join(extras['train'] + extras['export']))"
+pathlib.Path('trainer.txt').write_text('\n'.join(extras['train']))"
 # Only torch itself comes from its own index: that one lacks the pinned versions of the rest.
 RUN if [ -n "$TORCH_INDEX_URL" ]; then \
         pip install --constraint constraints.txt --no-deps --index-url "$TORCH_INDEX_URL" torch; \
@@ -51,6 +51,7 @@ COPY LICENSE ./
 COPY models/ models/
 COPY schemas/ schemas/
 COPY worker/ worker/
+COPY data/golden.tsv data/
 USER 10001
 STOPSIGNAL SIGTERM
 

@@ -8,7 +8,7 @@ INSTALLED_DEPLOY := $(VENV)/.installed-lint-deploy
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo loop-demo test lint format schemas bench lint-deploy clean
+.PHONY: help install demo loop-demo test test-kafka chaos kafka-up kafka-down lint format schemas bench lint-deploy clean
 
 help: ## show this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -23,6 +23,20 @@ demo: $(INSTALLED) ## broker, worker and sample chat on this machine; shows the 
 
 test: $(INSTALLED) ## run the tests; ARGS="-k name" goes to pytest
 	@$(RUN) -m pytest $(ARGS)
+
+test-kafka: $(INSTALLED) ## the tests and the fault matrix on three brokers of Apache Kafka (Java 17, Maven)
+	@$(RUN) -m deploy.kafka fetch
+	@$(RUN) -m pytest --apache -m "kafka or apache" tests/kafka tests/chaos $(ARGS)
+
+chaos: $(INSTALLED) ## the long fault matrix; writes its table to the docs; ARGS="--seed S --rounds N"
+	@$(RUN) -m deploy.kafka fetch
+	@$(RUN) -m tests.chaos --write docs/reliability.md $(ARGS)
+
+kafka-up: $(INSTALLED) ## start three brokers of Apache Kafka that stay, on .kafka
+	@$(RUN) -m deploy.kafka up
+
+kafka-down: $(INSTALLED) ## stop them; the records stay
+	@$(RUN) -m deploy.kafka down
 
 lint: $(INSTALLED) ## check style, formatting and types
 	@$(RUN) -m ruff check .

@@ -3,16 +3,26 @@
 import argparse
 import json
 import platform
+import re
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Final
 
-from bench import classify, throughput
+from bench import cache, classify, gpu, ready, texts, throughput
 from worker.classifier import available_cores
 
-RESULTS = Path(__file__).parent / "results"
-CHAT = Path(__file__).parent.parent / "examples" / "chat.tsv"
+RESULTS: Final = Path(__file__).parent / "results"
+DOCS: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+BENCHES: Final = {
+    "classify": classify,
+    "cache": cache,
+    "ready": ready,
+    "throughput": throughput,
+    "gpu": gpu,
+}
+LIBRARIES: Final = ("torch", "transformers", "onnxruntime")
 
 
 def machine() -> str:
@@ -22,37 +32,44 @@ def machine() -> str:
         if line.startswith("model name"):
             model = line.partition(":")[2].strip()
             break
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {available_cores()} cores of {model}, "
         f"Python {platform.python_version()}, {libraries}"
     )
 
 
-def read_texts(path: Path | None) -> list[str]:
-    """One text a line; by default the sample chat."""
-    if path is not None:
-        return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    rows = [line.split("\t") for line in CHAT.read_text(encoding="utf-8").splitlines()]
-    return [row[2] for row in rows[1:]]
-
-
 def main() -> int:
-    """Run them all; exit code 0."""
+    """Run them all, or those named; exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("bench", nargs="*", help=f"of {', '.join(BENCHES)}; all by default")
     parser.add_argument("--texts", type=Path, help="a text file, one text a line")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each; medians are shown")
+    parser.add_argument(
+        "--publish", action="store_true", help="write the tables into docs/performance.md as well"
+    )
     options = parser.parse_args()
-    texts = read_texts(options.texts)
-    where = machine()
-    print(f"{where}; {len(texts)} texts; medians of {options.rounds} alternating runs\n")
-    for name, bench in (("classify", classify), ("throughput", throughput)):
-        rows = bench.run(texts, options.rounds)
+    unknown = sorted(set(options.bench) - set(BENCHES))
+    if unknown:
+        parser.error(f"no such benchmark: {', '.join(unknown)}")
+    given = texts.read(options.texts)
+    named = options.texts.name if options.texts else "bench/texts.py"
+    where = (
+        f"{machine()}; {len(given)} texts of {named}; medians of {options.rounds} alternating runs"
+    )
+    for name in options.bench or BENCHES:
+        try:
+            rows = BENCHES[name].run(given, options.rounds)
+        except gpu.CannotRunError as error:
+            print(error)
+            continue
         RESULTS.mkdir(exist_ok=True)
         result = {"machine": where, "rounds": options.rounds, "rows": rows}
         text = json.dumps(result, ensure_ascii=False, indent=1)
         (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        print(table(rows) + "\n")
+        print(f"{name}: {where}\n\n{table(rows)}\n", flush=True)
+        if options.publish:
+            publish(name, f"{where}.\n\n{table(rows)}")
     return 0
 
 
@@ -61,9 +78,25 @@ def table(rows: list[dict[str, str | float]]) -> str:
     names = list(rows[0])
     lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
     for row in rows:
-        cells = [f"{cell:.3g}" if isinstance(cell, float) else cell for cell in row.values()]
+        cells = [figure(cell) if isinstance(cell, float) else cell for cell in row.values()]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def figure(number: float) -> str:
+    """Three figures, and no exponent."""
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004
+
+
+def publish(name: str, text: str) -> None:
+    """Put `text` between the markers of `name` in the docs."""
+    document = DOCS.read_text(encoding="utf-8")
+    marked = re.compile(rf"(<!-- bench {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+    made, count = marked.subn(lambda found: f"{found[1]}{text}\n{found[2]}", document)
+    if count != 1:
+        message = f"{DOCS.name} has no place for the table of {name}"
+        raise RuntimeError(message)
+    DOCS.write_text(made, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""How many messages a second `classify` does, beside the Hugging Face pipeline one by one."""
+"""How many messages a second `classify` does, beside a peer and beside what is possible.
+
+The peer is the Hugging Face pipeline, one by one; what is possible is the bare forward pass of the
+same engine over batches that were made before the clock starts.
+"""
 
 import asyncio
 import io
@@ -9,48 +13,93 @@ from statistics import median
 from time import perf_counter
 
 from schemas.emotion import EMOTIONS
-from worker import parts, registry
+from worker import parts
+from worker.batcher import Batcher
+from worker.classifier import Classifier, ModelId, available_cores, load_tokenizer
 from worker.classify import Run
+from worker.engines import graph
+from worker.engines.export import weight_limit
+from worker.engines.onnx import OnnxEngine
 from worker.metrics import Metrics
 from worker.settings import BUNDLED_MODEL, WorkerSettings
 
 Row = dict[str, str | float]
-BASE_TEXTS = 96  # a base-size model is slow on a CPU; enough for steady figures
+Side = Callable[[], None]
+BASE_TEXTS = 192  # a base-size model is slow on a CPU; enough for steady figures
+PRECISIONS = ("fp32", "int8")
+MODEL = ModelId("bench", "1")
 
 
 def run(texts: list[str], rounds: int) -> list[Row]:
-    """A row a model."""
-    rows = [compare("bundled model", BUNDLED_MODEL, texts, rounds)]
+    """A row a model and precision."""
+    rows = compare("bundled model", BUNDLED_MODEL, texts, rounds)
     with tempfile.TemporaryDirectory() as folder:
         base = base_shape(Path(folder))
-        rows.append(compare("RoBERTa-base shape", base, texts[:BASE_TEXTS], rounds))
+        rows += compare("RoBERTa-base shape", base, texts[:BASE_TEXTS], rounds)
     return rows
 
 
-def compare(name: str, folder: Path, texts: list[str], rounds: int) -> Row:
-    """Both on the same texts, in turn; the cache of decisions is off."""
-    ours, theirs = our_classify(folder, texts), their_pipeline(folder, texts)
-    rates: tuple[list[float], list[float]] = ([], [])
-    for side in (ours, theirs):
-        side()  # warm
+def compare(name: str, folder: Path, texts: list[str], rounds: int) -> list[Row]:
+    """All on the same texts, in turn; the cache of decisions is off."""
+    sides: dict[str, Side] = {"pipeline": their_pipeline(folder, texts)}
+    for precision in PRECISIONS:
+        options, classifier = settings_of(folder), load(folder, precision)
+        sides[precision] = our_classify(folder, texts, classifier)
+        sides[f"bare {precision}"] = bare_forward(options, classifier, texts)
+    rates = alternate(sides, len(texts), rounds)
+    return [
+        {
+            "model": f"{name}, {precision}",
+            "classify, msg/s": median(rates[precision]),
+            "pipeline one by one, fp32, msg/s": median(rates["pipeline"]),
+            "classify over pipeline": ratio(rates, precision, "pipeline"),
+            "bare forward, msg/s": median(rates[f"bare {precision}"]),
+            "classify over bare forward": ratio(rates, precision, f"bare {precision}"),
+        }
+        for precision in PRECISIONS
+    ]
+
+
+def alternate(sides: dict[str, Side], messages: int, rounds: int) -> dict[str, list[float]]:
+    """Messages a second of each side, a figure a round; one round before to warm up."""
+    rates: dict[str, list[float]] = {name: [] for name in sides}
+    for side in sides.values():
+        side()
     for _ in range(rounds):
-        for side, found in zip((ours, theirs), rates, strict=True):
+        for name, side in sides.items():
             started = perf_counter()
             side()
-            found.append(len(texts) / (perf_counter() - started))
-    ratio = median(a / b for a, b in zip(*rates, strict=True))
-    return {
-        "model, fp32": name,
-        "classify, msg/s": median(rates[0]),
-        "pipeline one by one, msg/s": median(rates[1]),
-        "ratio": ratio,
-    }
+            rates[name].append(messages / (perf_counter() - started))
+    return rates
 
 
-def our_classify(folder: Path, texts: list[str]) -> Callable[[], None]:
+def ratio(rates: dict[str, list[float]], ours: str, theirs: str) -> float:
+    """The median of the ratios within each round, so that what slows a round slows both."""
+    return median(a / b for a, b in zip(rates[ours], rates[theirs], strict=True))
+
+
+def settings_of(folder: Path) -> WorkerSettings:
+    """The defaults, but for the cache of decisions: every message is worked out."""
+    return WorkerSettings(model=str(folder), precision="fp32", cache_entries=0)
+
+
+def load(folder: Path, precision: str) -> Classifier:
+    """The classifier in `folder`; unchecked, as random weights have nothing to agree on."""
+    limit = weight_limit() if precision == "int8" else None
+    engine = OnnxEngine.load(graph.build(folder, limit), precision, available_cores())
+    classifier = Classifier(MODEL, load_tokenizer(folder), engine, EMOTIONS, 256)
+    classifier.warm_up(parts.batch_tokens(settings_of(folder), classifier))
+    return classifier
+
+
+def our_classify(folder: Path, texts: list[str], loaded: Classifier | None = None) -> Side:
     """`python -m worker classify` without its start."""
-    options = WorkerSettings(model=str(folder), precision="fp32", cache_entries=0)
-    classifier = parts.classifier(options, registry.resolve(str(folder)))
+    options, classifier = settings_of(folder), loaded or load(folder, "fp32")
+    return classify_with(options, classifier, texts)
+
+
+def classify_with(options: WorkerSettings, classifier: Classifier, texts: list[str]) -> Side:
+    """The same, with the settings given."""
     lines = "\n".join(texts).encode()
 
     async def classify() -> None:
@@ -64,7 +113,25 @@ def our_classify(folder: Path, texts: list[str]) -> Callable[[], None]:
     return lambda: asyncio.run(classify())
 
 
-def their_pipeline(folder: Path, texts: list[str]) -> Callable[[], None]:
+def bare_forward(options: WorkerSettings, classifier: Classifier, texts: list[str]) -> Side:
+    """The engine alone: tokenised, sorted by length, cut and packed before the clock starts."""
+    batcher: Batcher[None] = Batcher(
+        parts.batch_tokens(options, classifier), float("inf"), len(texts)
+    )
+    for encoded in classifier.tokenize(texts):
+        batcher.add(None, encoded.tokens, 0.0)
+    batches = []
+    while len(batcher):
+        batches.append(classifier.prepare([row.tokens for row in batcher.take(0.0)]))
+
+    def forward() -> None:
+        for batch in batches:
+            classifier.engine.run(batch)
+
+    return forward
+
+
+def their_pipeline(folder: Path, texts: list[str]) -> Side:
     """The Hugging Face pipeline, a text at a time, as its quick tour shows it."""
     import torch  # noqa: PLC0415
     from transformers import pipeline  # noqa: PLC0415

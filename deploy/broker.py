@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Protocol
 from urllib.parse import SplitResult, urlsplit
 
-from deploy.embedded import HOST, BrokerError, EmbeddedBroker
+from deploy.embedded import EmbeddedBroker
+from deploy.process import HOST, BrokerError
 
 if TYPE_CHECKING:
     from types import FrameType

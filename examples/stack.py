@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.broker import Broker
-from deploy.embedded import HOST, free_port
+from deploy.process import HOST, free_port
 from worker import kafka, settings
 from worker.settings import KafkaSettings
 

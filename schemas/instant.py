@@ -2,6 +2,7 @@
 
 import re
 from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, StringConstraints
@@ -49,7 +50,13 @@ def utc_text(epoch_ms: int) -> str:
 
     Raises OverflowError for a moment outside the years 1 to 9999.
     """
-    return (_EPOCH + timedelta(milliseconds=epoch_ms)).isoformat(timespec="milliseconds") + "Z"
+    seconds, milliseconds = divmod(epoch_ms, 1000)
+    return f"{_second_text(seconds)}.{milliseconds:03d}Z"
+
+
+@lru_cache(maxsize=256)  # messages come many to a second, and this runs for each
+def _second_text(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()
 
 
 def datetime_text(moment: datetime) -> str:

@@ -22,18 +22,16 @@ class Row(Generic[T]):
 
     tokens: Tokens
     arrived: float  # seconds, the caller's monotonic clock
-    order: int
+    order: int  # of arrival
     items: list[T] = field(default_factory=list)
 
     @property
-    def length(self) -> int:
-        """Tokens of the row."""
-        return len(self.tokens)
+    def placed(self) -> "tuple[int, int, Row[T]]":
+        """The row with what it is sorted by: shorter first, then older first.
 
-
-def by_length(row: Row[T]) -> tuple[int, int]:
-    """Sort key: shorter first, then older first."""
-    return (len(row.tokens), row.order)
+        A tuple, since comparing tuples is several times cheaper than calling a key function.
+        """
+        return (len(self.tokens), self.order, self)
 
 
 class Batcher(Generic[T]):
@@ -47,7 +45,7 @@ class Batcher(Generic[T]):
         self.tokens = 0  # queued tokens, not padded, distinct rows
         self._by_tokens: dict[Tokens, Row[T]] = {}
         self._arrivals: deque[Row[T]] = deque()  # every row, oldest first; taken ones linger
-        self._sorted: list[Row[T]] = []
+        self._sorted: list[tuple[int, int, Row[T]]] = []
         self._overflow: deque[Row[T]] = deque()  # rows behind the window, in order of arrival
         self._count = 0
 
@@ -65,7 +63,7 @@ class Batcher(Generic[T]):
             self._arrivals.append(row)
             self.tokens += len(tokens)
             if len(self._sorted) < self.window:
-                insort(self._sorted, row, key=by_length)
+                insort(self._sorted, row.placed)
             else:
                 self._overflow.append(row)
         row.items.append(item)
@@ -76,16 +74,16 @@ class Batcher(Generic[T]):
             return []
         oldest = self._oldest()
         if now - oldest.arrived >= self.max_wait:
-            first, last = self._around(bisect_left(self._sorted, by_length(oldest), key=by_length))
+            first, last = self._around(bisect_left(self._sorted, oldest.placed))
         else:
             first, last = 0, self._extend(0, 0)
-        batch = self._sorted[first : last + 1]
+        batch = [row for *_, row in self._sorted[first : last + 1]]
         del self._sorted[first : last + 1]
         for row in batch:
             del self._by_tokens[row.tokens]
             self.tokens -= len(row.tokens)
         while self._overflow and len(self._sorted) < self.window:
-            insort(self._sorted, self._overflow.popleft(), key=by_length)
+            insort(self._sorted, self._overflow.popleft().placed)
         return batch
 
     def drain(self) -> list[T]:
@@ -104,15 +102,14 @@ class Batcher(Generic[T]):
 
     def _around(self, place: int) -> tuple[int, int]:
         """Batch that holds the row at `place`: shorter neighbours cost no padding, then longer."""
-        rows = max(1, self.max_batch_tokens // self._sorted[place].length)
+        rows = max(1, self.max_batch_tokens // self._sorted[place][0])
         first = max(0, place - rows + 1)
         return first, self._extend(first, place)
 
     def _extend(self, first: int, last: int) -> int:
         rows = self._sorted
         while (
-            last + 1 < len(rows)
-            and (last + 2 - first) * rows[last + 1].length <= self.max_batch_tokens
+            last + 1 < len(rows) and (last + 2 - first) * rows[last + 1][0] <= self.max_batch_tokens
         ):
             last += 1
         return last

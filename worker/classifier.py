@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 
 from worker import engines
 from worker.decision import reorder, softmax
-from worker.engines import Engine, InferenceError, Tokens
+from worker.engines import Engine, InferenceError, Source, Tokens
 
 WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)
 
@@ -98,10 +98,12 @@ def load(  # noqa: PLR0913  (one argument a setting)
     precision: str = "auto",
     max_length: int = 256,
     threads: int = 0,
+    cache: Path | None = None,
 ) -> Classifier:
     """Load the sequence classifier in `folder` after checking it.
 
-    `threads`: 0 means as many as the process may use. Raises ModelError or EngineError.
+    `threads`: 0 means as many as the process may use. `cache`: where derived graphs are kept; the
+    user's cache folder by default. Raises ModelError or EngineError.
     """
     config = read_config(folder)
     labels = read_labels(config, folder)
@@ -116,19 +118,35 @@ def load(  # noqa: PLR0913  (one argument a setting)
         raise ModelError(message)
     if not tokenizer.encode("").ids:
         raise ModelError(f"{folder}: the tokenizer adds no special tokens, which the model expects")
-    engine = engines.load(folder, pad_id, device, precision, threads or available_cores())
-    return Classifier(model, tokenizer, engine, labels, min(max_length, positions))
+    max_length = min(max_length, positions)
+    tokenizer.enable_truncation(max_length)
+    tokenizer.no_padding()
+
+    def encode(texts: Sequence[str]) -> list[Tokens]:
+        return [tuple(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(texts))]
+
+    source = Source(folder, pad_id, labels, encode, cache or cache_dir())
+    engine = engines.load(source, device, precision, threads or available_cores())
+    return Classifier(model, tokenizer, engine, labels, max_length)
 
 
-def available_cores() -> int:
+def cache_dir() -> Path:
+    """Where downloaded and derived models are kept unless the settings say."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "maum"
+
+
+def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Cores that this process may use: its affinity, and the cgroup's quota where there is one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-    except (OSError, ValueError):
-        return cores or 1
-    if quota != "max":
-        cores = min(cores or 1, max(1, int(quota) // int(period)))
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2, v1
+        try:
+            words = " ".join((cgroup / name).read_text(encoding="ascii") for name in names)
+            quota, period = map(int, words.split())
+        except (OSError, ValueError):  # no such version, or "max"
+            continue
+        if quota > 0:
+            return min(cores or 1, max(1, quota // period))
     return cores or 1
 
 

@@ -1,11 +1,12 @@
 """The worker's path without Kafka: lines in, emotion events out, in input order."""
 
 import asyncio
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import time
 from typing import BinaryIO, NamedTuple
+
+import orjson
 
 from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
@@ -177,4 +178,4 @@ def read(line: Line, max_bytes: int) -> ChatMessage:
     except UnicodeDecodeError as error:
         raise DecodeError(Reason.UNDECODABLE, f"UnicodeDecodeError: {error.reason}") from None
     message = {"message_id": str(line.offset + 1), "text": body}
-    return codec.decode(json.dumps(message, ensure_ascii=False).encode(), max_bytes)
+    return codec.decode(orjson.dumps(message), max_bytes)

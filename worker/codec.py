@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from time import time_ns
 from typing import Any, Final, NamedTuple, Protocol
 
 import orjson
@@ -12,6 +12,7 @@ from schemas import deadletter
 from schemas.chat import ChatMessage, sent_at_text
 from schemas.deadletter import Reason
 from schemas.emotion import EMOTIONS
+from schemas.instant import utc_text
 from worker import __version__
 from worker.decision import Decision
 
@@ -137,7 +138,7 @@ def _repeats_keys(value: bytes) -> bool:
 
 def now_text() -> str:
     """The wall clock as the wire writes it: RFC 3339, UTC, milliseconds."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+    return utc_text(time_ns() // 1_000_000)
 
 
 def event_id(record: Record) -> str:

@@ -7,9 +7,15 @@ from typing import Any, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError, NoOffsetForPartitionError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+    UnsupportedCodecError,
+)
 
 from worker.codec import Record
+from worker.committed import committed
 from worker.kafka import KafkaProblemError
 from worker.settings import WorkerSettings
 
@@ -64,6 +70,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
         self._topic = settings.input_topic
+        self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(
             **connection,
             group_id=settings.group_id,
@@ -120,6 +127,11 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         except OffsetOutOfRangeError as error:
             await self._step_into_range(error.args[0])
             return {}
+        except UnsupportedCodecError as error:
+            raise KafkaProblemError(f"a record batch cannot be read: {error}") from error
+        except UnicodeDecodeError as error:
+            message = f"{self._topic}: a record has a header name that is not UTF-8 ({error})"
+            raise KafkaProblemError(message) from error
         return fetched
 
     async def _step_into_range(self, positions: Mapping[TopicPartition, int]) -> None:
@@ -132,6 +144,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
                     "of the log, which was cut or made anew; reset the group's offsets by hand"
                 )
                 raise KafkaProblemError(message)
+            if partition not in self._consumer.assignment():
+                continue  # let go meanwhile
             log.warning(
                 "records expired before they were read; going on at the log's beginning",
                 topic=partition.topic,
@@ -151,11 +165,13 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     async def rewind(self, partition: TopicPartition) -> int:
         """Seek to the committed offset, or to the log's beginning, and return it."""
-        committed = await self._consumer.committed(partition)
-        if committed is None:
-            committed = (await self._consumer.beginning_offsets([partition]))[partition]
-        self._consumer.seek(partition, committed)
-        return int(committed)
+        # Its client is private, but a connection of our own for one request would be a waste.
+        client = self._consumer._client  # noqa: SLF001
+        offset = await committed(client, self._group_id, partition)
+        if offset is None:
+            offset = int((await self._consumer.beginning_offsets([partition]))[partition])
+        self._consumer.seek(partition, offset)
+        return offset
 
     async def position(self, partition: TopicPartition) -> int | None:
         """Where the next poll goes on, past markers and holes; None if that is not known now."""

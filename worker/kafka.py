@@ -1,6 +1,7 @@
 """How to reach the cluster, and what its errors mean in one clear line."""
 
 import ssl
+from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka import errors
@@ -22,6 +23,7 @@ FATAL: Final = (
     errors.MessageSizeTooLargeError,
     errors.RecordListTooLargeError,
     errors.InvalidTransactionTimeout,
+    errors.InvalidSessionTimeoutError,
 )
 
 
@@ -64,25 +66,41 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
     return context
 
 
+TOO_LARGE: Final = (
+    "an output is larger than its topic takes ({text}): raise max.message.bytes of the dead letter "
+    "and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
+)
+# What to do about an error; {text} is Kafka's own word.
+HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
+    errors.TopicAuthorizationFailedError: (
+        "no right to use the topic ({text}): grant Read on the input and Write on the outputs"
+    ),
+    errors.GroupAuthorizationFailedError: (
+        "no right to use the consumer group ({text}): grant Read on WORKER_GROUP_ID"
+    ),
+    errors.TransactionalIdAuthorizationFailed: (
+        "no right to use the transactional id ({text}): grant Write on transactional ids that "
+        "begin with WORKER_GROUP_ID"
+    ),
+    errors.MessageSizeTooLargeError: TOO_LARGE,
+    errors.RecordListTooLargeError: TOO_LARGE,
+    errors.InvalidSessionTimeoutError: (
+        "the cluster refuses WORKER_SESSION_TIMEOUT_MS: keep it within its group.min.session."
+        "timeout.ms and group.max.session.timeout.ms (6 s and 30 min, if unset)"
+    ),
+    errors.InvalidTransactionTimeout: (
+        "the cluster refuses WORKER_TRANSACTION_TIMEOUT_MS: keep it within its "
+        "transaction.max.timeout.ms (15 min, if unset)"
+    ),
+}
+
+
 def line(error: BaseException) -> str:
     """The error in one line, with what to do where that is known."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, errors.TopicAuthorizationFailedError):
-        return (
-            f"no right to use the topic ({text}): grant Read on the input and Write on the outputs"
-        )
-    if isinstance(error, errors.GroupAuthorizationFailedError):
-        return f"no right to use the consumer group ({text}): grant Read on WORKER_GROUP_ID"
-    if isinstance(error, errors.TransactionalIdAuthorizationFailed):
-        return (
-            f"no right to use the transactional id ({text}): grant Write on transactional ids that "
-            "begin with WORKER_GROUP_ID"
-        )
-    if isinstance(error, errors.MessageSizeTooLargeError | errors.RecordListTooLargeError):
-        return (
-            f"an output is larger than its topic takes ({text}): raise max.message.bytes of the "
-            "dead letter and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
-        )
+    for kind, hint in HINTS.items():
+        if isinstance(error, kind):
+            return hint.format(text=text)
     if isinstance(error, errors.KafkaError):
         return f"Kafka: {type(error).__name__}: {text}"
     return text  # ours: written to be read

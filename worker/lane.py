@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import TopicPartition
@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_BACKOFF: Final = 0.1  # seconds
 LONGEST_BACKOFF: Final = 5.0
+PATIENCE_SECONDS: Final = 10.0  # until it is said that Kafka keeps us waiting, doubling up to
+LONGEST_PATIENCE: Final = 120.0
 
 
 class Outcome(NamedTuple):
@@ -136,7 +138,10 @@ class Lane:
 
     async def _take_over(self) -> OffsetTracker[Outcome]:
         # The order is what makes it safe: fence first, then read what the former owner committed.
-        await self._publisher.open(self.partition)
+        await self._patiently(
+            self._publisher.open(self.partition),
+            "no producer yet; does the cluster offer transactions, with enough brokers for them?",
+        )
         position = await self._source.rewind(self.partition)
         self._committed = False
         tracker = self._tracker = OffsetTracker(position)
@@ -156,8 +161,25 @@ class Lane:
             outcomes, next_offset = tracker.release(self._limits.commit_records)
             outputs = [output for outcome in outcomes for output in outcome.outputs]
             started = self._wall_clock()
-            await self._publisher.publish(self.partition, outputs, next_offset)
+            await self._patiently(
+                self._publisher.publish(self.partition, outputs, next_offset),
+                "results are not taken; do the topics exist, with min.insync.replicas in sync?",
+            )
             self._account(outcomes, started)
+
+    async def _patiently(self, call: Coroutine[Any, Any, None], trouble: str) -> None:
+        """Await what aiokafka tries for ever by itself, and say so while it does."""
+        task = asyncio.ensure_future(call)
+        waited, patience = 0.0, PATIENCE_SECONDS
+        try:
+            while not (await asyncio.wait({task}, timeout=patience))[0]:
+                waited += patience
+                self._log.warning(f"Kafka keeps us waiting: {trouble}", seconds=waited)
+                patience = min(2 * patience, LONGEST_PATIENCE)
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _linger(self, tracker: OffsetTracker[Outcome]) -> None:
         """Let more results join the transaction, while there are more to come."""

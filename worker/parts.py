@@ -16,7 +16,7 @@ DEFAULT_BATCH_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
 
 def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Classifier:
     """The classifier that the settings name, warmed. Raises ModelError, EngineError."""
-    found = resolved or registry.resolve(options.model)
+    found = resolved or registry.resolve(options.model, options.cache_dir)
     loaded = classifiers.load(
         found.folder,
         found.model,
@@ -24,6 +24,7 @@ def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Cla
         precision=options.precision,
         max_length=options.max_length,
         threads=options.threads,
+        cache=options.cache_dir,
     )
     loaded.warm_up(batch_tokens(options, loaded))
     return loaded

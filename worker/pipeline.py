@@ -1,18 +1,17 @@
 """The story: poll → decode → batch → infer → decide → publish → commit.
 
 Records are polled and decoded here, tokenised and inferred in mixed batches (`inference`), decided
-into outputs here, and published in input order by the lane of their partition (`lane`), in one
-transaction with the commit of their offsets (`publisher`).
+into outputs here, and published in input order by the lane of their partition (`lane`; `lanes` has
+those that the group gave us), in one transaction with the commit of their offsets (`publisher`).
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import monotonic, perf_counter, time
 from typing import Final
 
 import structlog
-from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.chat import ChatMessage
@@ -24,6 +23,7 @@ from worker.consumer import Fetched, Source
 from worker.engines import InferenceError
 from worker.inference import Inference, Verdict
 from worker.lane import Lane, Limits, Outcome
+from worker.lanes import Lanes
 from worker.metrics import Metrics
 from worker.outcome import Router
 from worker.publisher import Publisher
@@ -33,7 +33,6 @@ log = structlog.get_logger(__name__)
 
 POLL_RECORDS: Final = 1000  # at most, at a time: what is tokenised in one go
 POLL_MS: Final = 200
-REVOKE_SECONDS: Final = 3.0  # what is not done by then is left to the next owner
 HOUSEKEEPING_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 4.0
 BACKOFF_SECONDS: Final = 0.1  # after an error in polling, doubling up to
@@ -85,24 +84,19 @@ class Pipeline:
         wall_clock: Callable[[], float] = time,
     ) -> None:
         self.inference = inference
-        self.joined = False  # an assignment came, even an empty one
         self.reachable_at = monotonic()  # when Kafka last answered
         self._source = source
         self._publisher = publisher
         self._settings = settings
         self._metrics = metrics
-        self._wall_clock = wall_clock
         self._router = Router(settings)
-        self._limits = Limits(
+        limits = Limits(
             settings.commit_interval_ms / 1000,
             settings.commit_records,
             fenced_backoff=settings.session_timeout_ms * 0.3 / 1000,
         )
-        self._lanes: dict[TopicPartition, Lane] = {}
-        self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
+        self._lanes = Lanes(source, publisher, limits, metrics, wall_clock)
         self._stopping = asyncio.Event()
-        self._room = asyncio.Event()
-        self._group: asyncio.TaskGroup
 
     def stop(self) -> None:
         """Stop polling, finish what is in flight, commit, leave the group; `run` then returns."""
@@ -111,45 +105,46 @@ class Pipeline:
     @property
     def ready(self) -> bool:
         """Whether the group was joined and every partition it gave is taken over."""
-        return self.joined and all(lane.live for lane in self._lanes.values())
+        return self._lanes.ready
 
     @property
     def queued_tokens(self) -> int:
         """Tokens admitted and not yet committed."""
-        return sum(lane.tokens for lane in self._lanes.values())
+        return self._lanes.tokens
 
     async def run(self) -> None:
         """Run until stopped. Raises (in a group) what no retry mends; nothing past is committed."""
         try:
-            async with asyncio.TaskGroup() as self._group:
+            async with asyncio.TaskGroup() as group:
+                self._lanes.open(group)
                 try:
-                    await self._serve()
+                    await self._serve(group)
                 finally:
-                    self._stopping.set()  # an ending group takes no new lanes
+                    self._lanes.close()
         finally:
-            for task in self._tasks.values():
-                task.cancel()
+            self._lanes.cancel()
             self.inference.close()
             await self._leave()
 
-    async def _serve(self) -> None:
+    async def _serve(self, group: asyncio.TaskGroup) -> None:
         workers: list[asyncio.Task[None]] = []
         if await self._join():
             workers = [
-                self._group.create_task(self._poll()),
-                self._group.create_task(self._keep_house()),
-                self._group.create_task(self.inference.run()),
+                group.create_task(self._poll()),
+                group.create_task(self._keep_house()),
+                group.create_task(self.inference.run()),
             ]
             await self._stopping.wait()
             workers[0].cancel()
         log.info("stopping: finishing what is in flight", tokens=self.queued_tokens)
-        await self.revoked(list(self._lanes), self._settings.drain_seconds / 2)
+        self._lanes.close()
+        await self._lanes.revoked(self._lanes.owned, self._settings.drain_seconds / 2)
         for task in workers:
             task.cancel()
 
     async def _join(self) -> bool:
         """Join the group, which takes as long as others hold it up; False if stopped meanwhile."""
-        joining = asyncio.ensure_future(self._source.start(self))
+        joining = asyncio.ensure_future(self._source.start(self._lanes))
         stopping = asyncio.ensure_future(self._stopping.wait())
         try:
             await asyncio.wait({joining, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,49 +164,6 @@ class Pipeline:
                     await close()
             except (TimeoutError, KafkaError) as error:
                 log.warning("Kafka could not be left properly", error=type(error).__name__)
-
-    # The group gives and takes partitions
-
-    def assigned(self, partitions: Collection[TopicPartition]) -> None:
-        """Take partitions over, each by itself: heartbeats rest until this returns."""
-        self.joined = True
-        if self._stopping.is_set():
-            return
-        for partition in partitions:
-            lane = self._lanes[partition] = Lane(
-                partition,
-                self._source,
-                self._publisher,
-                self._limits,
-                self._metrics,
-                self._wall_clock,
-                self._room.set,
-            )
-            self._tasks[partition] = self._group.create_task(lane.run())
-
-    async def revoked(
-        self, partitions: Collection[TopicPartition], seconds: float = REVOKE_SECONDS
-    ) -> None:
-        """Let partitions go: drain them for at most `seconds`, then drop what is left."""
-        tasks = [self._tasks[partition] for partition in partitions if partition in self._tasks]
-        for partition in partitions:
-            if partition in self._lanes:
-                self._lanes[partition].drain()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=seconds)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
-            if late:
-                log.info("work in flight is left to the next owner", partitions=len(late))
-        await asyncio.gather(*(self._publisher.close(partition) for partition in partitions))
-        for partition in partitions:
-            lane = self._lanes.pop(partition, None)
-            self._tasks.pop(partition, None)
-            if lane is not None:
-                lane.epoch += 1  # late results are dropped
-                self._metrics.forget(partition.topic, partition.partition)
-        self._room.set()
 
     # poll → decode → batch
 
@@ -252,19 +204,14 @@ class Pipeline:
             return
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._room_below(limit // 2)
+                await self._lanes.room_below(limit // 2)
                 return
         except TimeoutError:
             pass
         while self.queued_tokens >= limit // 2:
-            self._source.pause(list(self._lanes))  # again: a take-over meanwhile resumes its own
+            self._source.pause(self._lanes.owned)  # again: a take-over meanwhile resumes its own
             await self._poll_once()
-        self._source.resume([partition for partition, lane in self._lanes.items() if lane.live])
-
-    async def _room_below(self, tokens: int) -> None:
-        while self.queued_tokens >= tokens:
-            self._room.clear()
-            await self._room.wait()
+        self._source.resume(self._lanes.live)
 
     def _decode(self, fetched: Fetched) -> list[Message]:
         """Records to messages; what cannot be one is answered at once."""
@@ -315,14 +262,14 @@ class Pipeline:
     async def _keep_house(self) -> None:
         while True:
             await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            for partition, lane in list(self._lanes.items()):
+            for partition, lane in self._lanes.items():
                 if lane.live and lane.idle:
                     position = await self._source.position(partition)
                     if position is not None:
                         lane.step_over(position)
             try:
                 async with asyncio.timeout(5.0):
-                    ends = await self._source.ends(list(self._lanes))
+                    ends = await self._source.ends(self._lanes.owned)
             except (KafkaError, TimeoutError) as error:
                 log.warning("Kafka does not answer; waiting for it", error=type(error).__name__)
                 continue

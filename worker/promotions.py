@@ -27,7 +27,7 @@ CANARIES: Final = (
     "네 알겠습니다 3시에 뵙겠습니다",
 )
 
-Loader = Callable[[registry.Resolved], Classifier]
+Loader = Callable[[ModelPromotion], Classifier]
 
 
 def try_out(classifier: Classifier) -> None:
@@ -89,7 +89,7 @@ class Promotions:
         return promotion.sha256
 
     def _take_up(self, promotion: ModelPromotion) -> Classifier:
-        classifier = self._load(registry.fetch(promotion))
+        classifier = self._load(promotion)
         try_out(classifier)
         return classifier
 

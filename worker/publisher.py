@@ -12,16 +12,20 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
+import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerClosed
+from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from worker.codec import Output
 
+log = structlog.get_logger(__name__)
+
 MAX_BATCH_BYTES: Final = 262_144
 CLOSE_SECONDS: Final = 5.0
+METADATA_SECONDS: Final = 10.0
 
 Commit = Callable[[TopicPartition, int], Awaitable[None]]
 
@@ -73,15 +77,17 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
-        acknowledged = await _send(producer, source, outputs)
+        acknowledged: list[asyncio.Future[object]] = []
         try:
+            await _send(producer, source, outputs, acknowledged)
             await producer.send_offsets_to_transaction(
                 {source: OffsetAndMetadata(next_offset, "")}, self._group_id
             )
-        finally:
-            # aiokafka commits even when a batch of the transaction was refused, so look at each.
-            results = await asyncio.gather(*acknowledged, return_exceptions=True)
-        _raise_first(results)
+        except BaseException:
+            _forget(acknowledged)  # they may be stuck behind the very thing that failed
+            raise
+        # aiokafka commits even when a batch of the transaction was refused, so look at each.
+        await _settled(acknowledged)
         await producer.commit_transaction()
 
     async def close(self, source: TopicPartition) -> None:
@@ -130,10 +136,12 @@ class IdempotentPublisher:
         producer = self._producer
         if producer is None:  # closed by another lane's failure; this one opens it again as well
             raise ProducerClosed
+        acknowledged: list[asyncio.Future[object]] = []
         try:
-            acknowledged = await _send(producer, source, outputs)
-            _raise_first(await asyncio.gather(*acknowledged, return_exceptions=True))
+            await _send(producer, source, outputs, acknowledged)
+            await _settled(acknowledged)
         except Exception:
+            _forget(acknowledged)
             # Sequence numbers may be broken from here on; the next open starts a fresh producer.
             if self._producer is producer:
                 self._producer = None
@@ -152,26 +160,37 @@ class IdempotentPublisher:
 
 
 async def _send(
-    producer: AIOKafkaProducer, source: TopicPartition, outputs: Sequence[Output]
-) -> list[Awaitable[object]]:
-    """Hand `outputs` to the producer, a batch a target partition; futures of their acknowledgement.
+    producer: AIOKafkaProducer,
+    source: TopicPartition,
+    outputs: Sequence[Output],
+    acknowledged: list[asyncio.Future[object]],
+) -> None:
+    """Hand `outputs` to the producer, a batch a target partition.
 
-    Whole batches, because a future, a coroutine and a log line for every message cost more than
-    all the rest of its way through the worker.
+    A future a batch goes to `acknowledged`, of those before a failure as well. Whole batches,
+    because a future, a coroutine and a log line for every message cost more than all the rest of
+    its way through the worker.
     """
     by_target: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
     counts: dict[str, int] = {}
     for output in outputs:
         count = counts.get(output.topic)
         if count is None:
-            count = counts[output.topic] = len(await producer.partitions_for(output.topic))
+            count = counts[output.topic] = await _partition_count(producer, output.topic)
         by_target[output.topic, target(source, output.key, count)].append(output)
-    acknowledged: list[Awaitable[object]] = []
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
             sent = await producer.send_batch(batch, topic, partition=partition)
             acknowledged.append(sent)
-    return acknowledged
+
+
+async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
+    """Raises KafkaTimeoutError where aiokafka waits for ever, as on a client closed meanwhile."""
+    try:
+        async with asyncio.timeout(METADATA_SECONDS):
+            return len(await producer.partitions_for(topic))
+    except TimeoutError:
+        raise KafkaTimeoutError(f"no broker tells of the topic {topic}") from None
 
 
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
@@ -197,21 +216,42 @@ def target(source: TopicPartition, key: bytes | None, count: int) -> int:
     return source.partition % count if key is None else _hashed(key) % count
 
 
-def _raise_first(results: Sequence[object]) -> None:
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
-
-
 async def _close(producer: AIOKafkaProducer) -> None:
-    """Stop `producer`, also one whose cluster is gone: its flush would wait for ever."""
+    """Stop `producer`, also one whose cluster is gone: its flush would wait for ever.
+
+    Whatever it says while it closes (that it was fenced, above all) is no longer of interest.
+    """
     try:
         async with asyncio.timeout(CLOSE_SECONDS):
             await producer.stop()
-    except TimeoutError:
-        # Its sender would go on trying, and connect anew, for as long as the process lives.
+    except (TimeoutError, KafkaError) as error:
+        log.debug("a producer was closed by force", error=type(error).__name__)
+    finally:
+        # Its sender would go on trying, and connect anew, for as long as the process lives; who
+        # appended a batch after its flush would wait for ever.
         sender = producer._sender.sender_task  # noqa: SLF001  (nothing public ends it)
         if sender is not None:
             sender.cancel()
         producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (who waits there)
         await producer.client.close()
+
+
+async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:
+    """Wait for each batch, and raise the first error. A cancelled wait leaves them as they are."""
+    if not acknowledged:
+        return
+    try:
+        await asyncio.wait(acknowledged)
+    except asyncio.CancelledError:
+        _forget(acknowledged)
+        raise
+    errors = [each.exception() for each in acknowledged]
+    for error in errors:
+        if error is not None:
+            raise error
+
+
+def _forget(acknowledged: Sequence[asyncio.Future[object]]) -> None:
+    """Nobody waits for these any more, and asyncio need not complain of what they end with."""
+    for each in acknowledged:
+        each.add_done_callback(lambda future: future.cancelled() or future.exception())

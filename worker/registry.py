@@ -5,7 +5,6 @@ its `uri` the folder of an immutable version with a `manifest.json`.
 """
 
 import hashlib
-import os
 import re
 import shutil
 import tempfile
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from worker.classifier import ModelError, ModelId
+from worker.classifier import ModelError, ModelId, cache_dir
 
 HUB_ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
 HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
@@ -32,16 +31,10 @@ class Resolved:
     model: ModelId
 
 
-def cache_dir() -> Path:
-    """Where downloaded and derived models are kept."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "maum"
-
-
-def resolve(spec: str) -> Resolved:
+def resolve(spec: str, cache: Path | None = None) -> Resolved:
     """Find the model that `spec` names. Raises ModelError with one clear line."""
     if spec.startswith("registry:"):
-        return fetch(read_alias(spec))
+        return fetch(read_alias(spec), cache)
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return _from_folder(folder)
@@ -64,9 +57,9 @@ def read_alias(spec: str) -> ModelPromotion:
         raise ModelError(f"the alias {path} cannot be read: {first}") from error
 
 
-def fetch(promotion: ModelPromotion) -> Resolved:
+def fetch(promotion: ModelPromotion, cache: Path | None = None) -> Resolved:
     """Download the promoted version, unless it is here, and check every hash. Raises ModelError."""
-    folder = cache_dir() / "models" / promotion.sha256
+    folder = (cache or cache_dir()) / "models" / promotion.sha256
     model = ModelId(promotion.name, promotion.version)
     if folder.is_dir():
         try:

@@ -112,7 +112,9 @@ async def serve(
             if options.model.startswith("registry:"):
                 watcher = promotions.Promotions(
                     options.model,
-                    lambda found: parts.classifier(options, found),
+                    lambda promotion: parts.classifier(
+                        options, registry.fetch(promotion, options.cache_dir)
+                    ),
                     lambda new: swap(inference, new, metrics, health),
                     metrics,
                     options.model_poll_seconds,
@@ -142,7 +144,7 @@ def _load(options: WorkerSettings) -> tuple[str, Classifier]:
     if not options.model.startswith("registry:"):
         return "", parts.classifier(options)
     promotion = registry.read_alias(options.model)
-    return promotion.sha256, parts.classifier(options, registry.fetch(promotion))
+    return promotion.sha256, parts.classifier(options, registry.fetch(promotion, options.cache_dir))
 
 
 async def _reach(connection: dict[str, Any], options: WorkerSettings) -> None:

@@ -86,7 +86,12 @@ class WorkerSettings(BaseSettings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where it is")
     precision: Literal["auto", "fp32", "bf16", "fp16", "int8"] = Field(
-        "auto", description="auto: bf16 (or fp16) on CUDA, fp32 on CPU"
+        "auto",
+        description="auto: bf16 (or fp16) on CUDA; on CPU int8 where it agrees with fp32 on the "
+        "golden messages, else fp32",
+    )
+    cache_dir: Path | None = Field(
+        None, description="folder for fetched models and int8 graphs; unset: the user's cache"
     )
     threads: int = Field(
         0, ge=0, description="threads of a forward pass on CPU; 0: the cores the process may use"

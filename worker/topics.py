@@ -1,10 +1,14 @@
 """The topics: created with sensible partitions and retention, and checked before a start."""
 
+import asyncio
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Final
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.kafka import KafkaProblemError
 from worker.settings import WorkerSettings
@@ -13,6 +17,8 @@ DAY_MS: Final = 86_400_000
 # A dead letter is the input's bytes and headers, a review sample its text and scores: both are
 # larger than the record they come from, which may be as large as the broker takes.
 ROOMY_BYTES: Final = 2_097_152
+SAFE_REPLICATION: Final = 3
+SPREAD_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,10 @@ async def create(
             if topic.name in existing:
                 made.append((topic.name, False))
                 continue
-            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config)
+            # Else an output that its leader alone has seen counts as written, and goes with it.
+            safe = {"min.insync.replicas": "2"} if replication >= SAFE_REPLICATION else {}
+            config = {**safe, **topic.config}
+            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=config)
             response = await admin.create_topics([new])
             for name, code, *message in response.topic_errors:
                 error = for_code(code)
@@ -64,9 +73,43 @@ async def create(
                     detail = message[0] if message and message[0] else error.__name__
                     raise KafkaProblemError(f"the topic {name} cannot be created: {detail}")
                 made.append((name, code == 0))
-        return made
     finally:
         await admin.close()
+    if any(new for _, new in made):
+        await _spread(connection, {topic.name for topic in topics})
+    return made
+
+
+async def _spread(connection: dict[str, Any], names: set[str]) -> None:
+    """Wait until every broker knows the topics, and their leaders: creating returns before that.
+
+    Raises KafkaProblemError after `SPREAD_SECONDS`.
+    """
+    client = AIOKafkaClient(**connection)
+    await client.bootstrap()
+    try:
+        deadline = monotonic() + SPREAD_SECONDS
+        for broker in client.cluster.brokers():
+            while not await _knows(client, broker.nodeId, names):
+                if monotonic() > deadline:
+                    message = (
+                        f"broker {broker.nodeId} did not hear of {', '.join(sorted(names))} in "
+                        f"{SPREAD_SECONDS:g} s; is the cluster well?"
+                    )
+                    raise KafkaProblemError(message)
+                await asyncio.sleep(0.05)
+    finally:
+        await client.close()
+
+
+async def _knows(client: AIOKafkaClient, node: int, names: set[str]) -> bool:
+    answer = await client.send(node, MetadataRequest(sorted(names)))
+    known = {
+        name
+        for code, name, _, partitions in answer.topics
+        if not code and all(not problem for problem, *_ in partitions)
+    }
+    return names <= known
 
 
 async def missing(connection: dict[str, Any], names: list[str]) -> list[str]:

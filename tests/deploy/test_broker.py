@@ -15,7 +15,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from deploy import broker, embedded
+from deploy import broker, process
 from deploy.broker import BrokerError, EmbeddedBroker
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def eventually(condition: Callable[[], bool], seconds: float = 10) -> bool:
     while time.monotonic() < deadline:
         if condition():
             return True
-        time.sleep(0.02)
+        time.sleep(0.02)  # another process takes its time; no clock of ours drives it
     return condition()
 
 
@@ -145,24 +145,25 @@ async def test_a_given_data_dir_keeps_records_between_brokers(tmp_path: Path) ->
 def test_a_paused_broker_accepts_and_does_not_answer(embedded_broker: EmbeddedBroker) -> None:
     embedded_broker.pause()
     assert answers(embedded_broker.bootstrap_servers)
-    assert not embedded._answers(embedded_broker.port)
+    assert not process.answers(embedded_broker.port)
     embedded_broker.resume()
-    assert embedded._answers(embedded_broker.port)
+    assert process.answers(embedded_broker.port)
 
 
 def test_a_paused_broker_stops_in_order(embedded_broker: EmbeddedBroker) -> None:
     embedded_broker.pause()
     started = time.monotonic()
     embedded_broker.stop()
-    assert time.monotonic() - started < embedded.STOP_SECONDS
+    assert time.monotonic() - started < process.STOP_SECONDS
 
 
 def test_nothing_is_left_after_stop() -> None:
     stopped = EmbeddedBroker()
     stopped.start()
     assert stopped._process is not None
-    assert stopped._watchdog is not None
-    pids = [stopped._process.pid, stopped._watchdog.pid]
+    watchdog = stopped._process._watchdog
+    assert watchdog is not None
+    pids = [stopped._process.pid, watchdog.pid]
     stopped.stop()
     stopped.stop()
     assert not any(exists(pid) for pid in pids)
@@ -295,7 +296,7 @@ def test_a_broker_that_ends_at_once_shows_its_last_words(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_runs_until_it_is_interrupted(number: signal.Signals) -> None:
-    port = embedded.free_port()
+    port = process.free_port()
     with subprocess.Popen(
         [sys.executable, "-m", "deploy.broker", "--port", str(port)],
         cwd=ROOT,

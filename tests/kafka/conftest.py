@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from deploy import broker
+from deploy.kafka.cluster import Cluster as Brokers
 from tests.kafka.harness import Cluster
 
 
@@ -16,7 +17,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def servers() -> Iterator[str]:
+def servers(apache: Brokers | None) -> Iterator[str]:
+    if apache is not None:
+        yield apache.bootstrap_servers
+        return
     with broker.running() as bootstrap_servers:
         yield bootstrap_servers
 

@@ -127,7 +127,8 @@ class Cluster:
         }
 
     async def create(self, settings: WorkerSettings, partitions: int) -> None:
-        await topics.create(self.connection, topics.wanted(settings, partitions), 1)
+        every = 0  # as many copies as the cluster allows
+        await topics.create(self.connection, topics.wanted(settings, partitions), every)
 
     async def produce(self, topic: str, inputs: Sequence[Input]) -> None:
         async with AIOKafkaProducer(

@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import pytest
 
-from deploy.embedded import free_port
+from deploy.process import free_port
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, Input, chat
 from tests.worker import tiny

@@ -19,6 +19,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, FakeEngine, Input, chat, eventually
+from worker import lanes
 from worker import pipeline as pipelines
 from worker.classifier import Tokenized
 from worker.codec import Output
@@ -274,7 +275,7 @@ async def test_a_rebalance_under_backpressure_does_not_flood_the_queue(
 ) -> None:
     monkeypatch.setattr(pipelines, "POLL_RECORDS", 50)
     monkeypatch.setattr(pipelines, "PATIENCE_SECONDS", 0.1)
-    monkeypatch.setattr(pipelines, "REVOKE_SECONDS", 0.2)
+    monkeypatch.setattr(lanes, "REVOKE_SECONDS", 0.2)
     settings = cluster.settings(max_queue_tokens=200)
     await cluster.create(settings, 2)
     await cluster.produce(settings.input_topic, messages(3000, partitions=2))

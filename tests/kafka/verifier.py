@@ -26,7 +26,7 @@ from worker.settings import WorkerSettings
 Place = tuple[int, int]  # partition and offset of an input record
 Expect = Callable[[Any], Reason | None]
 DLQ_HEADERS = ["dlq.reason", "dlq.error", "dlq.topic", "dlq.partition", "dlq.offset", "dlq.worker"]
-READ_SECONDS = 30.0
+READ_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -48,37 +48,45 @@ class Seen:
     partitions: int  # of each output topic
 
 
-async def read(servers: str, topic: str) -> list[Any]:
-    """Every record of `topic`, read_committed, each partition in order."""
+async def places(servers: str, topic: str) -> list[TopicPartition]:
+    """The partitions of `topic`."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        described = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    return [TopicPartition(topic, each["partition"]) for each in described[0]["partitions"]]
+
+
+async def read(servers: str, topic: str, isolation: str = "read_committed") -> list[Any]:
+    """Every record of `topic`, each partition in order."""
     async with (
         asyncio.timeout(READ_SECONDS),
         AIOKafkaConsumer(
             bootstrap_servers=servers,
-            isolation_level="read_committed",
+            isolation_level=isolation,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
         ) as consumer,
     ):
-        await consumer.topics()
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        consumer.assign(places)
-        ends = await consumer.end_offsets(places)
-        await consumer.seek_to_beginning(*places)
+        assigned = await places(servers, topic)
+        consumer.assign(assigned)
+        ends = await consumer.end_offsets(assigned)
+        await consumer.seek_to_beginning(*assigned)
         found: list[Any] = []
         while True:
-            behind = [place for place in places if await consumer.position(place) < ends[place]]
+            behind = [place for place in assigned if await consumer.position(place) < ends[place]]
             if not behind:
                 return found
             for records in (await consumer.getmany(*behind, timeout_ms=200)).values():
                 found += records
 
 
-async def ends(servers: str, topic: str) -> dict[int, int]:
+async def ends(servers: str, topic: str, isolation: str = "read_uncommitted") -> dict[int, int]:
     """Where each partition of `topic` ends, markers included."""
-    async with AIOKafkaConsumer(bootstrap_servers=servers) as consumer:
-        await consumer.topics()
-        places = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-        found = await consumer.end_offsets(places)
+    async with AIOKafkaConsumer(bootstrap_servers=servers, isolation_level=isolation) as consumer:
+        found = await consumer.end_offsets(await places(servers, topic))
     return {place.partition: offset for place, offset in found.items()}
 
 

@@ -30,7 +30,7 @@ def test_every_item_comes_out_once_in_batches_that_keep_every_promise(
         assert bool(batch) == bool(waiting)
         if not batch:
             return
-        lengths = [row.length for row in batch]
+        lengths = [len(row.tokens) for row in batch]
         assert lengths == sorted(lengths)
         assert len(batch) == 1 or len(batch) * max(lengths) <= budget
         oldest, (arrived, _) = next(iter(waiting.items()))

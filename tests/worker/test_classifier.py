@@ -28,7 +28,9 @@ MODEL = ModelId("tiny", "1")
 
 
 def load(folder: Path, max_length: int = 256) -> Classifier:
-    return classifiers.load(folder, MODEL, device="cpu", max_length=max_length, threads=1)
+    return classifiers.load(
+        folder, MODEL, device="cpu", precision="fp32", max_length=max_length, threads=1
+    )
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,28 @@ def test_labels_in_another_order_are_brought_into_ours(tiny_model: Path, tmp_pat
     rows = [each.tokens for each in ours.tokenize(["오늘 진짜 너무 좋다"])]
     expected = ours.run(ours.prepare(rows))[:, ::-1]
     assert np.allclose(theirs.run(theirs.prepare(rows)), expected)
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({}, 8),
+        ({"cpu.max": "max 100000\n"}, 8),
+        ({"cpu.max": "250000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "1600000 100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
+        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
+    ],
+)
+def test_threads_are_the_cores_that_affinity_and_quota_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
+    (tmp_path / "cpu").mkdir()
+    for name, text in files.items():
+        (tmp_path / name).write_text(text, encoding="ascii")
+    assert classifiers.available_cores(tmp_path) == cores
 
 
 # Refusals

@@ -3,14 +3,18 @@
 Engines import their library lazily.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from ctypes import CDLL
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
+
+ON_CPU: Final = frozenset({"auto", "fp32", "int8"})  # what ONNX Runtime serves
 
 
 class InferenceError(Exception):
@@ -23,6 +27,17 @@ class DeviceLostError(Exception):
 
 class EngineError(Exception):
     """The engine cannot be had here (device, precision, library). The message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A model on disk, and what an engine has to know to load and check it."""
+
+    folder: Path
+    pad_id: int
+    labels: Sequence[str]  # in logit order
+    encode: Callable[[Sequence[str]], list[Tokens]]
+    cache: Path  # for what is derived from models
 
 
 class Engine(Protocol):
@@ -53,8 +68,25 @@ def padded(rows: Sequence[Tokens], pad_id: int, multiple: int = 1) -> NDArray[np
     return matrix
 
 
-def load(folder: Path, pad_id: int, device: str, precision: str, threads: int) -> Engine:
-    """Load the model in `folder`. Raises EngineError with one clear line."""
+def load(source: Source, device: str, precision: str, threads: int) -> Engine:
+    """Load the model of `source`. Raises EngineError with one clear line."""
+    if precision in ON_CPU and (device == "cpu" or (device == "auto" and not has_cuda())):
+        from worker.engines import export  # noqa: PLC0415  (lazy, as below)
+
+        return export.load(source, precision, threads)
     from worker.engines.torch import TorchEngine  # noqa: PLC0415  (lazy: takes seconds)
 
-    return TorchEngine.load(folder, pad_id, device, precision, threads)
+    return TorchEngine.load(source.folder, source.pad_id, device, precision, threads)
+
+
+def has_cuda() -> bool:
+    """Whether torch would find a CUDA device; where there is no driver, torch isn't even asked."""
+    for driver in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            CDLL(driver)
+        except OSError:
+            continue
+        import torch  # noqa: PLC0415  (lazy: takes seconds)
+
+        return torch.cuda.is_available()
+    return False

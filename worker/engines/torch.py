@@ -1,4 +1,4 @@
-"""PyTorch: fp32 on CPU; bf16 or fp16 on CUDA, with SDPA, pinned memory and warmed buckets."""
+"""PyTorch: CUDA in bf16 or fp16, with SDPA and pinned memory; on CPU what ONNX cannot serve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ def choose(device: str, precision: str) -> tuple[str, str]:
         else:
             precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
     if precision == "int8":
-        message = "WORKER_PRECISION=int8 is not served yet; use auto"
+        message = "WORKER_PRECISION=int8 is for CPU; use auto, bf16 or fp16 on CUDA"
         raise EngineError(message)
     if device == "cpu" and precision == "fp16":
         message = "WORKER_PRECISION=fp16 needs CUDA; use fp32, bf16 or auto on CPU"

@@ -1,0 +1,76 @@
+"""Is bf16 right on this GPU, and how fast is each length bucket? Under 8 minutes."""
+
+import tempfile
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+from bench.classify import Row, base_shape
+from worker import classifier as classifiers
+from worker.classifier import Classifier, ModelId
+from worker.engines import agreement
+from worker.parts import DEFAULT_BATCH_TOKENS
+from worker.settings import BUNDLED_MODEL
+
+LENGTHS: Final = (8, 16, 32, 64, 128, 256)
+PRECISIONS: Final = ("fp32", "bf16", "fp16")
+SECONDS: Final = 2.0  # a bucket and precision
+
+
+class CannotRunError(Exception):
+    """The benchmark needs what this machine has not."""
+
+
+def run(_: list[str], __: int) -> list[Row]:
+    """Rows of throughput, after bf16 was found right. Raises CannotRunError."""
+    import torch  # noqa: PLC0415  (lazy: --help need not wait)
+
+    if not torch.cuda.is_available():
+        raise CannotRunError("gpu: torch sees no CUDA device here; nothing was measured")
+    check()
+    name = torch.cuda.get_device_name()
+    with tempfile.TemporaryDirectory() as folder:
+        base = base_shape(Path(folder))
+        loaded = {precision: load(base, precision) for precision in PRECISIONS}
+        return [
+            {
+                "RoBERTa-base shape": f"{length} tokens",
+                **{
+                    f"{precision}, msg/s": rate(classifier, length)
+                    for precision, classifier in loaded.items()
+                },
+                "device": name,
+            }
+            for length in LENGTHS
+        ]
+
+
+def check() -> None:
+    """Raises RuntimeError where bf16 says something else than fp32 on the golden messages."""
+    golden = agreement.read_golden()
+    exact, short = load(BUNDLED_MODEL, "fp32"), load(BUNDLED_MODEL, "bf16")
+    rows = [each.tokens for each in exact.tokenize(golden.texts)]
+    both = [agreement.logits_of(each.engine, rows).argmax(axis=1) for each in (exact, short)]
+    share = float((both[0] == both[1]).mean())
+    if share < agreement.MIN_AGREEMENT:
+        raise RuntimeError(f"bf16 agrees with fp32 on {share:.2%} only")
+    print(f"bf16 agrees with fp32 on {share:.2%} of {len(rows)} golden messages")
+
+
+def load(folder: Path, precision: str) -> Classifier:
+    """On CUDA, warm."""
+    loaded = classifiers.load(
+        folder, ModelId("bench", "1"), device="cuda", precision=precision, max_length=LENGTHS[-1]
+    )
+    loaded.warm_up(DEFAULT_BATCH_TOKENS["cuda"])
+    return loaded
+
+
+def rate(classifier: Classifier, length: int) -> float:
+    """Rows a second of full batches of `length` tokens, copies included."""
+    rows = [tuple(range(5, 5 + length))] * (DEFAULT_BATCH_TOKENS["cuda"] // length)
+    done, started = 0, perf_counter()
+    while perf_counter() - started < SECONDS:
+        classifier.run(classifier.prepare(rows))
+        done += len(rows)
+    return done / (perf_counter() - started)

@@ -1,0 +1,72 @@
+"""How long from the start of the worker until it is ready, with a warm disk."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+from socket import socket
+from statistics import median
+from time import perf_counter, sleep
+from typing import Final
+from urllib.request import urlopen
+
+from bench.classify import Row
+from deploy import broker
+
+DEADLINE_SECONDS: Final = 60
+COMMAND: Final = (sys.executable, "-m", "worker")
+
+
+def run(_: list[str], rounds: int) -> list[Row]:
+    """A row a precision, bundled model; the first start, which fills the cache, does not count."""
+    rows: list[Row] = []
+    for precision in ("auto", "fp32"):
+        with broker.running() as servers:
+            environment = os.environ | {
+                "KAFKA_BOOTSTRAP_SERVERS": servers,
+                "WORKER_PRECISION": precision,
+                "WORKER_ADMIN_PORT": str(free_port()),
+                "WORKER_LOG_LEVEL": "error",
+            }
+            subprocess.run([*COMMAND, "topics"], env=environment, check=True, capture_output=True)  # noqa: S603
+            seconds = [start(environment) for _ in range(rounds + 1)][1:]
+        rows.append(
+            {
+                "bundled model": precision,
+                "start to /ready, s": median(seconds),
+                "slowest, s": max(seconds),
+            }
+        )
+    return rows
+
+
+def start(environment: dict[str, str]) -> float:
+    """Seconds until /ready answers 200."""
+    url = f"http://127.0.0.1:{environment['WORKER_ADMIN_PORT']}/ready"
+    started = perf_counter()
+    worker = subprocess.Popen([*COMMAND, "run"], env=environment)  # noqa: S603
+    try:
+        while not answers(url):
+            if perf_counter() - started > DEADLINE_SECONDS or worker.poll() is not None:
+                raise RuntimeError("the worker did not become ready")
+            sleep(0.02)
+        return perf_counter() - started
+    finally:
+        worker.terminate()
+        worker.wait(30)
+
+
+def answers(url: str) -> bool:
+    """Whether `url` answers 200."""
+    try:
+        with urlopen(url, timeout=1) as response:  # noqa: S310  (our own worker)
+            return bool(response.status == 200)  # noqa: PLR2004
+    except OSError:  # not there yet, or too busy to answer
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with closing(socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,59 @@
+"""Texts as long as chat and comments are: median 10 tokens, 95th percentile 50, at most 143.
+
+Made of the project's own sentences, cut and joined to length: they need not make sense to be timed.
+"""
+
+from bisect import bisect_right
+from itertools import cycle
+from math import exp, log
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from worker.classifier import load_tokenizer
+from worker.settings import BUNDLED_MODEL
+
+SENTENCES: Final = Path(__file__).parent.parent / "data" / "train.tsv"
+COUNT: Final = 1024
+SPECIAL: Final = 2  # tokens around every text
+QUANTILES: Final = ((0.0, 4), (0.5, 10), (0.95, 50), (1.0, 143))  # share of texts, tokens
+
+
+def read(path: Path | None) -> list[str]:
+    """The lines of `path`; by default the set of this project."""
+    if path is None:
+        return compose()
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def compose(count: int = COUNT) -> list[str]:
+    """`count` distinct texts, in random order, the same at each call."""
+    random = Random(7)  # noqa: S311  (no secret)
+    rows = SENTENCES.read_text(encoding="utf-8").splitlines()[1:]
+    sentences = [row.partition("\t")[2] for row in rows]
+    random.shuffle(sentences)
+    tokenizer = load_tokenizer(BUNDLED_MODEL)
+    words = cycle(
+        (word, len(tokenizer.encode(word, add_special_tokens=False).ids))
+        for sentence in sentences
+        for word in sentence.split()
+    )
+    found: dict[str, None] = {}
+    while len(found) < count:
+        wanted = tokens_at(len(found) / (count - 1)) - SPECIAL
+        text, tokens = "", 0
+        while tokens < wanted:
+            word, size = next(words)
+            if tokens + size <= wanted:
+                text, tokens = f"{text} {word}", tokens + size
+        found[text.strip()] = None
+    texts = list(found)
+    random.shuffle(texts)
+    return texts
+
+
+def tokens_at(share: float) -> int:
+    """The length that `share` of the texts stay under: a straight line of logarithms."""
+    place = min(bisect_right(QUANTILES, (share, 0)), len(QUANTILES) - 1)
+    (left, low), (right, high) = QUANTILES[place - 1], QUANTILES[place]
+    return round(exp(log(low) + (log(high) - log(low)) * (share - left) / (right - left)))

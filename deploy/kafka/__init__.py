@@ -1,0 +1,1 @@
+"""Apache Kafka itself, from its published jars: three brokers in KRaft mode, for tests."""

@@ -1,0 +1,97 @@
+"""`python -m tests.chaos`: the fault matrix on three brokers of Apache Kafka."""
+
+import argparse
+import asyncio
+import logging
+import re
+import secrets
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import orjson
+
+from deploy.kafka.cluster import Cluster
+from deploy.process import BrokerError
+from tests.chaos import table
+from tests.chaos.cells import CELLS, Cell
+from tests.chaos.play import Result, cluster_for, play
+
+
+async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:
+    """Play main cells `rounds` times and the others once; results go to `out` as they come.
+
+    What `out` has of the same seed and size is not played again.
+    """
+    known = _played(out, seed, messages)
+    results = []
+    brokers = Cluster()
+    try:
+        await brokers.start()
+        for number, cell in _order(cells, rounds):
+            result = known.get((number, cell.name))
+            if result is None:
+                async with cluster_for(cell, brokers) as cluster:
+                    result = await play(cluster, cell, messages, f"{seed}-{number}")
+                row = {"seed": seed, "of": messages, "round": number, "result": asdict(result)}
+                with out.open("ab") as file:
+                    file.write(orjson.dumps(row) + b"\n")
+            results.append(result)
+            _print(result, number)
+    finally:
+        brokers.stop()
+    return results
+
+
+def _order(cells: list[Cell], rounds: int) -> list[tuple[int, Cell]]:
+    """Main cells round by round, then the others."""
+    main = [(number, cell) for number in range(1, rounds + 1) for cell in cells if cell.main]
+    return main + [(1, cell) for cell in cells if not cell.main]
+
+
+def _played(out: Path, seed: str, messages: int) -> dict[tuple[int, str], Result]:
+    lines = out.read_bytes().splitlines() if out.exists() else []
+    rows = [orjson.loads(line) for line in lines]
+    return {
+        (row["round"], row["result"]["cell"]): Result(**row["result"])
+        for row in rows
+        if (row["seed"], row["of"]) == (seed, messages)
+    }
+
+
+def _print(result: Result, number: int) -> None:
+    print(f"{number} {result.line()}")
+    for line in (*result.faults, *(f"PROBLEM {each}" for each in result.problems)):
+        print(f"    {line}")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--seed", default=secrets.token_hex(4), help="the same faults again")
+    parser.add_argument("--rounds", type=int, default=3, help="of main cells (3); others: 1")
+    parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
+    parser.add_argument("--only", default="", help="cells whose name matches this expression")
+    parser.add_argument("--write", type=Path, help="the page that gets the table")
+    parser.add_argument("--out", type=Path, default=Path(".kafka/chaos.jsonl"))
+    options = parser.parse_args()
+    cells = [cell for cell in CELLS if re.search(options.only, cell.name)]
+    # The subscriber's and the feeder's complaints of what is done to their brokers on purpose.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    options.out.parent.mkdir(exist_ok=True)
+    print(f"seed {options.seed}: {len(cells)} cells, {options.rounds} rounds", flush=True)
+    try:
+        results = asyncio.run(
+            run(cells, options.messages, options.rounds, options.seed, options.out)
+        )
+    except BrokerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if options.write:
+        table.write(options.write, results, options.seed)
+    broken = {cell.name for cell in cells if cell.broken}
+    return int(any(bool(each.problems) != (each.cell in broken) for each in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,444 @@
+"""The fault matrix: what goes wrong in each cell, while its messages stream."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
+
+from deploy.kafka.cluster import Role
+from tests.chaos.proxy import Network
+from tests.chaos.scene import SESSION_MS, Scene
+
+ROLES: Final[tuple[Role, ...]] = ("leader", "group", "transaction", "controller")
+BEYOND_SESSION: Final = SESSION_MS / 1000 + 3
+Faults = Callable[[Scene], Awaitable[None]]
+Kind = Literal["mixed", "poison", "transactional", "compacted", "sentences"]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A row of the matrix."""
+
+    name: str
+    faults: Faults
+    workers: int = 3
+    seconds: float = 20.0  # over which the messages are sent
+    share: float = 1.0  # of the messages of a main cell
+    input: Kind = "mixed"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sabotage: Mapping[str, Any] = field(default_factory=dict)  # of the first worker
+    brokers: Mapping[str, str] = field(default_factory=dict)  # overrides: a cluster of its own
+    recovery: float | None = None  # seconds of silence allowed after the fault
+    broken: bool = False  # a negative control: the verifier has to object
+    long: bool = False  # left out where time is short
+
+    @property
+    def main(self) -> bool:
+        """Whether it is one of those that the promise of exactly once rests on."""
+        return self.share == 1.0 and self.settings.get("delivery") != "at_least_once"
+
+    @property
+    def at_least_once(self) -> bool:
+        """Whether repeats are allowed."""
+        return self.settings.get("delivery") == "at_least_once" and not self.broken
+
+
+async def nothing(scene: Scene) -> None:
+    await scene.pause(0.1)
+
+
+async def add(scene: Scene) -> None:
+    await scene.pause(3, 6)
+    scene.note("add")
+    await scene.ready(scene.add())
+
+
+async def clean_stop(scene: Scene) -> None:
+    for _ in range(1 if scene.short else 2):
+        await scene.pause(2, 5)
+        await scene.stop(scene.any_worker())
+        await scene.pause(2, 4)
+        await scene.ready(scene.add())
+
+
+async def kill_at_random(scene: Scene) -> None:
+    for _ in range(1 if scene.short else 2):
+        await scene.pause(2, 4)
+        scene.kill(scene.any_worker())
+        await scene.ready(scene.add())
+
+
+async def kill_itself(scene: Scene) -> None:
+    await scene.killed(scene.copiers[0])
+    await scene.ready(scene.add())
+
+
+async def zombie_at_random(scene: Scene) -> None:
+    await scene.pause(2, 5)
+    worker = scene.any_worker()
+    scene.freeze(worker)
+    await scene.pause(BEYOND_SESSION)
+    scene.thaw(worker)
+
+
+async def zombie_by_itself(scene: Scene) -> None:
+    worker = scene.copiers[0]
+    await scene.frozen(worker)
+    await scene.pause(BEYOND_SESSION)
+    scene.thaw(worker)
+
+
+async def rescale(scene: Scene) -> None:
+    await scene.pause(1, 3)
+    scene.note("1 to 3")
+    await scene.ready(scene.add(), scene.add())
+    await scene.pause(2, 4)
+    await scene.stop(scene.any_worker())
+
+
+async def stuck(scene: Scene) -> None:
+    """The first worker hangs on the device; others come while it does."""
+    await scene.sabotaged(scene.copiers[0])
+    await scene.pause(0.5)
+    scene.note("add")
+    await scene.ready(scene.add())
+
+
+async def overrun(scene: Scene) -> None:
+    """The first worker's sabotage does it all: it takes too long somewhere."""
+    await scene.sabotaged(scene.copiers[0])
+    await scene.pause(10)
+
+
+async def bounce(scene: Scene) -> None:
+    for role in _roles(scene):
+        node = await scene.holder(role)
+        scene.note(f"stop the {role} node {node.number}")
+        await asyncio.to_thread(node.stop)
+        await scene.pause(1, 2)
+        node.start()
+        await scene.brokers.answered()
+        await scene.pause(1, 2)
+
+
+async def kill_brokers(scene: Scene) -> None:
+    for role in _roles(scene):
+        node = await scene.holder(role)
+        scene.note(f"kill the {role} node {node.number}")
+        await asyncio.to_thread(node.kill)
+        await scene.pause(3, 5)  # long enough to be missed
+        node.start()
+        await scene.brokers.answered()
+        await scene.pause(1, 2)
+
+
+def _roles(scene: Scene) -> list[Role]:
+    """All, one after another; two of them, by the seed, where time is short."""
+    return scene.random.sample(ROLES, 2) if scene.short else list(ROLES)
+
+
+async def coordinator_at_commit(scene: Scene) -> None:
+    """The transaction's coordinator dies after the offsets and before the commit."""
+    flag = scene.folder / "flag"
+    await scene.until(flag.exists, "the point was not reached")
+    node = await scene.brokers.holder("transaction", flag.read_text(encoding="utf-8"))
+    scene.note(f"kill the transaction node {node.number}")
+    await asyncio.to_thread(node.kill)
+    flag.unlink()
+    await scene.pause(3, 5)
+    node.start()
+    await scene.brokers.answered()
+
+
+async def two_of_three(scene: Scene) -> None:
+    await scene.pause(2, 4)
+    nodes = scene.random.sample(list(scene.brokers.nodes.values()), 2)
+    scene.note("kill two nodes of three")
+    for node in nodes:
+        await asyncio.to_thread(node.kill)
+    await scene.pause(12)
+    silent = [each.name for each in scene.alive if not each.says("Kafka does not answer")]
+    if silent:
+        scene.problems.append(f"{', '.join(silent)} did not say that Kafka does not answer")
+    for node in nodes:
+        node.start()
+    await scene.brokers.answered()
+
+
+async def cut_off(scene: Scene) -> None:
+    """Nothing gets through for longer than a session, and nobody is told."""
+    async with _networked(scene) as network:
+        await scene.pause(2, 4)
+        scene.note("cut off")
+        network.freeze()
+        await scene.pause(BEYOND_SESSION)
+        network.mend()
+        scene.note("back")
+        await scene.pause(3)
+
+
+async def connections_reset(scene: Scene) -> None:
+    async with _networked(scene) as network:
+        for _ in range(4):
+            await scene.pause(1, 3)
+            scene.note("reset")
+            network.reset()
+        await scene.pause(3)
+
+
+class _networked:  # noqa: N801  (reads as a verb)
+    """A worker behind a network of its own, until the cell's last message is out."""
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._network = Network(node.ports for node in scene.brokers.nodes.values())
+
+    async def __aenter__(self) -> Network:
+        await self._network.start()
+        self._scene.closers.append(self._network.stop)
+        servers = self._scene.brokers.proxied_servers
+        await self._scene.ready(self._scene.add(servers=servers))
+        return self._network
+
+    async def __aexit__(self, *_: object) -> None:
+        """It stays until the end of the scene: the worker still needs it."""
+
+
+async def more_partitions(scene: Scene) -> None:
+    await scene.pause(1, 2)
+    scene.note("9 to 12 partitions")
+    admin = AIOKafkaAdminClient(bootstrap_servers=scene.brokers.bootstrap_servers)
+    await admin.start()
+    try:
+        await admin.create_partitions({scene.settings.input_topic: NewPartitions(12)})
+    finally:
+        await admin.close()
+    while len(await scene.producer.partitions_for(scene.settings.input_topic)) < 12:
+        await scene.producer.client.force_metadata_update()
+        await scene.pause(0.2)
+    scene.partitions = 12
+    await scene.pause(35)  # until consumers look at the topic again
+
+
+async def idle(scene: Scene) -> None:
+    """A stretch without messages, longer than the cluster remembers producers."""
+    half = scene.messages // 2
+    await scene.seen(int(half * 0.9))
+    scene.flowing.clear()
+    await scene.pause(14)
+    scene.note("on again")
+    scene.flowing.set()
+    await scene.until(
+        lambda: any(each.says("partition interrupted") for each in scene.alive),
+        "no producer was forgotten: nothing is proven",
+    )
+
+
+ONCE_MORE: Final = {"delivery": "at_least_once"}
+KILL: Final = {"nth": 10, "do": "kill"}
+SESSIONS: Final = 2 * SESSION_MS / 1000
+
+CELLS: Final = (
+    Cell("no fault", nothing, seconds=5),
+    Cell("workers: one more", add, workers=2, recovery=5),
+    Cell("workers: clean stops", clean_stop, seconds=25, recovery=5),
+    Cell("workers: kill -9 at random", kill_at_random, seconds=30, recovery=SESSIONS),
+    Cell(
+        "workers: kill -9 before the offsets",
+        kill_itself,
+        sabotage={"at": "before_offsets", **KILL},
+        recovery=SESSIONS,
+    ),
+    Cell(
+        "workers: kill -9 between offsets and commit",
+        kill_itself,
+        sabotage={"at": "before_commit", **KILL},
+        recovery=SESSIONS,
+    ),
+    Cell(
+        "workers: kill -9 after the commit",
+        kill_itself,
+        sabotage={"at": "after_commit", **KILL},
+        recovery=SESSIONS,
+    ),
+    Cell("workers: zombie, frozen at random", zombie_at_random, seconds=25, recovery=SESSIONS),
+    Cell(
+        "workers: zombie, frozen before the offsets",
+        zombie_by_itself,
+        seconds=25,
+        sabotage={"at": "before_offsets", "nth": 10, "do": "stop"},
+        recovery=SESSIONS,
+    ),
+    Cell(
+        "workers: zombie, frozen before the commit",
+        zombie_by_itself,
+        seconds=25,
+        sabotage={"at": "before_commit", "nth": 10, "do": "stop"},
+        recovery=SESSIONS,
+    ),
+    Cell("workers: 1 to 3 to 2", rescale, workers=1, seconds=25, recovery=5),
+    Cell(
+        "workers: a batch stuck through a revoke",
+        stuck,
+        workers=2,
+        seconds=20,
+        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 12.0},
+    ),
+    Cell(
+        "workers: a transaction outlives its timeout",
+        overrun,
+        sabotage={"at": "before_commit", "nth": 10, "do": "sleep", "seconds": 6.0},
+        settings={"transaction_timeout_ms": 2000},
+    ),
+    Cell(
+        "workers: slow inference, short transactions",
+        overrun,
+        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 6.0},
+        settings={"transaction_timeout_ms": 2000},
+        long=True,
+    ),
+    Cell(
+        "workers: max.poll.interval exceeded",
+        overrun,
+        sabotage={"at": "tokenizer", "nth": 5, "do": "sleep", "seconds": 9.0},
+        settings={"max_poll_interval_ms": 3000},
+    ),
+    Cell("brokers: clean bounces", bounce, seconds=60),
+    Cell("brokers: kill -9", kill_brokers, seconds=60),
+    Cell(
+        "brokers: coordinator killed between offsets and commit",
+        coordinator_at_commit,
+        sabotage={"at": "before_commit", "nth": 10, "do": "wait"},
+    ),
+    Cell("brokers: two of three lost", two_of_three, seconds=30),
+    Cell("network: cut off beyond the session", cut_off, workers=2, seconds=25),
+    Cell("network: connections reset", connections_reset, workers=2, seconds=20),
+    Cell("input: a quarter is poison", nothing, seconds=10, share=0.2, input="poison"),
+    Cell(
+        "input: transactional, a third aborted",
+        kill_at_random,
+        seconds=20,
+        share=0.2,
+        input="transactional",
+    ),
+    Cell(
+        "input: compacted, with holes",
+        kill_at_random,
+        share=0.2,
+        input="compacted",
+        settings={"max_batch_tokens": 32},
+        sabotage={"batch_seconds": 0.02},  # so that it lasts until the kill
+    ),
+    Cell("input: more partitions", more_partitions, seconds=40, share=0.2),
+    Cell(
+        "time: producer ids expired",
+        idle,
+        seconds=10,
+        share=0.1,
+        brokers={
+            "transactional.id.expiration.ms": "5000",
+            "transaction.remove.expired.transaction.cleanup.interval.ms": "1000",
+            "producer.id.expiration.ms": "5000",
+            "producer.id.expiration.check.interval.ms": "1000",
+        },
+    ),
+    Cell(
+        "real classifier: kill -9 at random",
+        kill_at_random,
+        seconds=30,
+        share=0.03,
+        input="sentences",
+    ),
+    Cell(
+        "real classifier: brokers, kill -9",
+        kill_brokers,
+        seconds=60,
+        share=0.03,
+        input="sentences",
+        long=True,
+    ),
+    Cell("at least once: clean stops", clean_stop, seconds=25, share=0.2, settings=ONCE_MORE),
+    Cell(
+        "at least once: kill -9 at random",
+        kill_at_random,
+        seconds=30,
+        share=0.2,
+        settings=ONCE_MORE,
+        long=True,
+    ),
+    Cell(
+        "at least once: kill -9 before the commit",
+        kill_itself,
+        sabotage={"at": "before_commit", **KILL},
+        share=0.2,
+        settings=ONCE_MORE,
+    ),
+    Cell(
+        "at least once: zombie, frozen at random",
+        zombie_at_random,
+        seconds=25,
+        share=0.2,
+        settings=ONCE_MORE,
+    ),
+    Cell(
+        "at least once: 1 to 3 to 2", rescale, workers=1, seconds=25, share=0.2, settings=ONCE_MORE
+    ),
+    Cell(
+        "at least once: brokers, clean bounces",
+        bounce,
+        seconds=60,
+        share=0.2,
+        settings=ONCE_MORE,
+        long=True,
+    ),
+    Cell(
+        "at least once: brokers, kill -9",
+        kill_brokers,
+        seconds=60,
+        share=0.2,
+        settings=ONCE_MORE,
+        long=True,
+    ),
+    Cell(
+        "at least once: two of three brokers lost",
+        two_of_three,
+        seconds=30,
+        share=0.2,
+        settings=ONCE_MORE,
+        long=True,
+    ),
+    Cell(
+        "at least once: cut off beyond the session",
+        cut_off,
+        workers=2,
+        seconds=25,
+        share=0.2,
+        settings=ONCE_MORE,
+    ),
+    Cell(
+        "negative control: unfenced, frozen before the offsets",
+        zombie_by_itself,
+        seconds=25,
+        share=0.2,
+        sabotage={"at": "before_offsets", "nth": 10, "do": "stop", "shared_producer": True},
+        broken=True,
+    ),
+    Cell(
+        "negative control: unfenced, frozen before the commit",
+        zombie_by_itself,
+        seconds=25,
+        share=0.2,
+        sabotage={"at": "before_commit", "nth": 10, "do": "stop", "shared_producer": True},
+        broken=True,
+    ),
+    Cell(
+        "negative control: at least once, kill -9 before the commit",
+        kill_itself,
+        share=0.2,
+        sabotage={"at": "before_commit", **KILL},
+        settings=ONCE_MORE,
+        broken=True,
+    ),
+)

@@ -1,0 +1,38 @@
+"""Each cell of the fault matrix once, in small; `make chaos` plays them all at length."""
+
+import logging
+import secrets
+
+import pytest
+
+from deploy.kafka.cluster import Cluster
+from tests.chaos.cells import CELLS, Cell
+from tests.chaos.play import cluster_for, play
+
+pytestmark = pytest.mark.apache
+
+MESSAGES = 6000
+SEED = secrets.token_hex(4)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> str:
+    # The subscriber's and the feeder's complaints of what is done to their brokers on purpose.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
+    return str(request.config.getoption("--seed") or SEED)
+
+
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
+async def test_nothing_is_lost_repeated_or_out_of_order(
+    cell: Cell, apache: Cluster | None, seed: str
+) -> None:
+    assert apache is not None, "run it by `make test-kafka`"
+    if cell.long:
+        pytest.skip("two cells like it are played; this one is part of `make chaos`")
+    async with cluster_for(cell, apache) as brokers:
+        result = await play(brokers, cell, MESSAGES, seed, short=True)
+    print(result.line())  # noqa: T201  (what was counted; pytest -s or -rP shows it)
+    if cell.broken:
+        assert result.lost + result.repeated > 0, "the verifier did not notice"
+    else:
+        assert result.problems == [], f"seed {seed}"

@@ -1,0 +1,88 @@
+"""The matrix's own parts, in small, on whatever broker the other tests have."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from tests.chaos import reference, table
+from tests.chaos.cells import CELLS, Cell, nothing, rescale
+from tests.chaos.play import Result, play
+from tests.kafka.harness import FakeEngine, chat, classifier
+from worker.codec import Output
+from worker.settings import WorkerSettings
+
+
+@pytest.mark.kafka
+@pytest.mark.parametrize(
+    "cell",
+    [Cell("no fault", nothing, seconds=1), Cell("rescale", rescale, workers=1, seconds=8)],
+    ids=lambda cell: cell.name,
+)
+async def test_nothing_is_lost_repeated_or_out_of_order(cell: Cell, servers: str) -> None:
+    brokers = cast("Any", SimpleNamespace(bootstrap_servers=servers))
+    result = await play(brokers, cell, 2000, "small", short=True)
+    assert result.problems == []
+    assert result.results > 1900
+
+
+def record(value: bytes, **changes: Any) -> Any:  # noqa: ANN401
+    given = {"topic": "in", "partition": 0, "offset": 7, "timestamp": 1, "key": b"room"}
+    return SimpleNamespace(**{**given, "value": value, "headers": (), **changes})
+
+
+def settings() -> WorkerSettings:
+    return WorkerSettings(_env_file=None)
+
+
+def expected() -> Output:
+    made = reference.published([record(chat(1, "e3 n1"))], settings(), classifier(FakeEngine()))
+    return made[0, 7][0]
+
+
+def altered(**changes: Any) -> Any:  # noqa: ANN401
+    wanted = expected()
+    value = orjson.dumps({**orjson.loads(wanted.value or b""), **changes})
+    return record(value, key=wanted.key, headers=tuple(wanted.headers))
+
+
+def test_another_time_of_classification_is_no_difference() -> None:
+    assert reference.difference(expected(), altered(classified_at="2026-01-01T00:00:00Z")) == ""
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("emotion", "분노"), ("confidence", 0.5), ("message_id", "other"), ("low_margin", True)],
+)
+def test_any_other_field_is_a_difference(field: str, value: object) -> None:
+    assert field in reference.difference(expected(), altered(**{field: value}))
+
+
+def test_another_key_is_a_difference() -> None:
+    changed = altered()
+    changed.key = b"other"
+    assert "key" in reference.difference(expected(), changed)
+
+
+def test_a_bad_row_alone_is_refused_and_its_neighbours_are_not() -> None:
+    rows = [record(chat(1, "e1 bad"), offset=1), record(chat(2, "e1 n1"), offset=2)]
+    made = reference.published(rows, settings(), classifier(FakeEngine()))
+    assert [made[0, 1][0].topic, made[0, 2][0].topic] == ["chat.messages.dlq", "chat.emotions"]
+
+
+def test_the_table_sums_rounds_and_names_what_was_caught() -> None:
+    broken = next(cell.name for cell in CELLS if cell.broken)
+    rows = table.rows(
+        [
+            Result("no fault", messages=10, silence=1.0),
+            Result("no fault", messages=10, silence=2.0, lost=1, problems=["lost"]),
+            Result(broken, messages=5, repeated=3, problems=["repeated"]),
+        ]
+    )
+    assert rows[0].startswith("| no fault | 2 | 20 | 1 | 0 | 0 | 0 | 0 | 2.0 | 1 of 2 clean")
+    assert rows[1].endswith("| 1 of 1 caught |")
+
+
+def test_every_cell_has_a_name_of_its_own() -> None:
+    assert len({cell.name for cell in CELLS}) == len(CELLS)

@@ -1,0 +1,80 @@
+"""A read_committed subscriber of all outputs, reading while the faults happen."""
+
+import asyncio
+from itertools import pairwise
+from time import monotonic
+from typing import Any, NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from tests.kafka import verifier
+
+
+class Arrival(NamedTuple):
+    """When a record became visible to a subscriber, in monotonic seconds."""
+
+    at: float
+    record: Any
+
+
+class Watcher:
+    """Collects what arrives, in the order of each partition."""
+
+    def __init__(self, servers: str, topics: list[str]) -> None:
+        self.arrivals: dict[TopicPartition, list[Arrival]] = {}
+        self._servers, self._topics = servers, topics
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=servers,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=100,
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._consumer.start()
+        places = [
+            place for topic in self._topics for place in await verifier.places(self._servers, topic)
+        ]
+        self.arrivals = {place: [] for place in places}
+        self._consumer.assign(places)
+        await self._consumer.seek_to_beginning(*places)
+        self._task = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        while True:
+            try:
+                found = await self._consumer.getmany(timeout_ms=200, max_records=2000)
+            except KafkaError:
+                continue  # a broker is gone: that is the point
+            now = monotonic()
+            for place, records in found.items():
+                self.arrivals[place] += [Arrival(now, record) for record in records]
+
+    @property
+    def count(self) -> int:
+        """Records that have arrived."""
+        return sum(map(len, self.arrivals.values()))
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    def silence(self, topic: str, since: float, until: float) -> float:
+        """Seconds: the longest that any input partition was without a new event in that time."""
+        times: dict[int, list[float]] = {}
+        for place, arrivals in self.arrivals.items():
+            if place.topic == topic:
+                for at, record in arrivals:
+                    if since <= at <= until:
+                        source = verifier._source(record)[0]
+                        times.setdefault(source, []).append(at)
+        longest = 0.0
+        for seen in times.values():
+            moments = [since, *sorted(seen)]
+            longest = max(longest, *(b - a for a, b in pairwise(moments)))
+        return longest

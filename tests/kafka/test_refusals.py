@@ -1,0 +1,307 @@
+"""What Apache Kafka refuses: one clear line, nothing lost, nothing committed past."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from deploy.kafka.cluster import Cluster as Brokers
+from deploy.kafka.node import PASSWORD
+from tests.kafka import verifier
+from tests.kafka.harness import Cluster, Input, chat
+from worker.settings import WorkerSettings
+
+pytestmark = pytest.mark.apache
+
+ROOT = Path(__file__).parents[2]
+TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # resource types of Kafka's protocol
+READ, WRITE, DESCRIBE = 3, 4, 8  # operations
+LITERAL, PREFIXED = 3, 4
+ALLOW = 3
+
+
+class Run:
+    """A worker process with the instant classifier, and what it says."""
+
+    def __init__(self, cluster: Cluster, settings: WorkerSettings, **changes: str) -> None:
+        environment = {
+            **os.environ,
+            **cluster.environment(settings),
+            "WORKER_SESSION_TIMEOUT_MS": "6000",
+            "WORKER_ADMIN_PORT": "0",
+            "WORKER_START_SECONDS": "20",
+            **changes,
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.copier"],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self.said = ""
+
+    async def says(self, text: str, seconds: float = 60.0) -> None:
+        """Wait until it says `text`; what it says is kept in `said`."""
+        assert self.process.stdout is not None
+        os.set_blocking(self.process.stdout.fileno(), False)
+        deadline = monotonic() + seconds
+        while text not in self.said:
+            self.said += (self.process.stdout.read() or b"").decode()
+            assert monotonic() < deadline, self.said
+            await asyncio.sleep(0.05)
+
+    async def ends(self, status: int) -> None:
+        """Wait for its end."""
+        assert await asyncio.to_thread(self.process.wait, 60) == status, self.said
+        assert self.process.stdout is not None
+        self.said += (self.process.stdout.read() or b"").decode()
+        assert "Traceback" not in self.said
+
+
+@asynccontextmanager
+async def running(cluster: Cluster, settings: WorkerSettings, **changes: str) -> AsyncIterator[Run]:
+    run = Run(cluster, settings, **changes)
+    try:
+        yield run
+    finally:
+        run.process.kill()
+        run.process.communicate()
+
+
+@pytest.fixture
+def brokers(apache: Brokers | None) -> Brokers:
+    assert apache is not None, "run it by `make test-kafka`"
+    return apache
+
+
+async def allow(servers: str, rules: Sequence[tuple[int, str, int, int]]) -> None:
+    client = AIOKafkaClient(bootstrap_servers=servers)
+    await client.bootstrap()
+    try:
+        for kind, name, pattern, operation in rules:
+            request = CreateAclsRequest(kind, name, pattern, "User:worker", "*", operation, ALLOW)
+            node = client.get_random_node()
+            answer = await client.send(node, request)
+            assert not answer.creation_responses[0][0], answer
+    finally:
+        await client.close()
+
+
+def rights(settings: WorkerSettings) -> list[tuple[int, str, int, int]]:
+    """What docs/operations.md says that a worker needs."""
+    outputs = (settings.emotion_topic, settings.review_topic, settings.dead_letter_topic)
+    return [
+        (TOPIC, settings.input_topic, LITERAL, READ),
+        *((TOPIC, name, LITERAL, WRITE) for name in outputs),
+        (GROUP, settings.group_id, LITERAL, READ),
+        (TRANSACTIONAL_ID, f"{settings.group_id}.", PREFIXED, WRITE),
+    ]
+
+
+def secured(brokers: Brokers) -> dict[str, str]:
+    return {
+        "KAFKA_BOOTSTRAP_SERVERS": brokers.secured_servers,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
+        "KAFKA_SASL_MECHANISM": "PLAIN",
+        "KAFKA_SASL_USERNAME": "worker",
+        "KAFKA_SASL_PASSWORD": PASSWORD,
+    }
+
+
+async def test_the_rights_of_the_docs_are_enough(cluster: Cluster, brokers: Brokers) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 2)
+    await allow(cluster.servers, rights(settings))
+    await cluster.produce(settings.input_topic, [Input(chat(n), partition=n % 2) for n in range(9)])
+    async with running(cluster, settings, **secured(brokers)):
+        await verifier.settled(cluster.servers, settings)
+    assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 9
+
+
+@pytest.mark.parametrize(
+    ("missing", "line"),
+    [
+        (TRANSACTIONAL_ID, "no right to use the transactional id"),
+        (GROUP, "no right to use the consumer group"),
+    ],
+)
+async def test_a_missing_right_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers, missing: int, line: str
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 2)
+    given = [rule for rule in rights(settings) if rule[0] != missing]
+    await allow(cluster.servers, given)
+    await cluster.produce(settings.input_topic, [Input(chat(1))])
+    async with running(cluster, settings, **secured(brokers)) as worker:
+        await worker.says(line)
+        await worker.ends(1)
+    await nothing_committed(cluster, settings)
+
+
+async def test_a_topic_that_may_not_be_written_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 2)
+    given = [rule for rule in rights(settings) if rule[1] != settings.emotion_topic]
+    await allow(cluster.servers, [*given, (TOPIC, settings.emotion_topic, LITERAL, DESCRIBE)])
+    await cluster.produce(settings.input_topic, [Input(chat(1))])
+    async with running(cluster, settings, **secured(brokers)) as worker:
+        await worker.says("no right to use the topic")
+        await worker.ends(1)
+    await nothing_committed(cluster, settings)
+
+
+async def test_an_output_larger_than_its_topic_takes_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    del brokers
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await recreate(cluster, settings.dead_letter_topic, {"max.message.bytes": "2000"})
+    await cluster.produce(settings.input_topic, [Input(chat(1)), Input(b"x" * 8000)])
+    async with running(cluster, settings) as worker:
+        await worker.says("larger than its topic takes")
+        await worker.ends(1)
+    reached = await verifier.committed(cluster.servers, settings.group_id, settings.input_topic)
+    assert reached.get(0, 0) <= 1, "committed past it"
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_too_few_replicas_are_waited_for_and_said(
+    cluster: Cluster, brokers: Brokers, delivery: str
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await recreate(cluster, settings.emotion_topic, {"min.insync.replicas": "3"}, replicas=3)
+    await cluster.produce(settings.input_topic, [Input(chat(1))])
+    node = await brokers.holder("controller")
+    await asyncio.to_thread(node.stop)
+    try:
+        async with running(cluster, settings, WORKER_DELIVERY=delivery) as worker:
+            await worker.says("Kafka keeps us waiting: results are not taken")
+            await nothing_committed(cluster, settings)
+            node.start()
+            await verifier.settled(cluster.servers, settings, 60)
+    finally:
+        node.start()
+        await brokers.answered()
+    assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
+
+
+async def test_a_cluster_that_offers_no_transactions_is_said(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    del cluster, brokers
+    alone = Brokers(
+        nodes=1,
+        overrides={
+            "transaction.state.log.replication.factor": "3",
+            "transaction.state.log.min.isr": "2",
+        },
+    )
+    try:
+        await alone.start()
+        cluster = Cluster(alone.bootstrap_servers)
+        settings = cluster.settings()
+        await cluster.create(settings, 1)
+        await cluster.produce(settings.input_topic, [Input(chat(1))])
+        async with running(cluster, settings) as worker:
+            await worker.says("Kafka keeps us waiting: no producer yet")
+            await nothing_committed(cluster, settings)
+            worker.process.terminate()
+            await worker.ends(0)
+    finally:
+        alone.stop()
+
+
+async def test_a_review_topic_that_is_missing_ends_the_start(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    del brokers
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await delete(cluster, settings.review_topic)
+    async with running(cluster, settings) as worker:
+        await worker.says(f"no such topic (or no right to see it): {settings.review_topic}")
+        await worker.ends(1)
+
+
+async def test_a_review_topic_deleted_while_it_runs_is_waited_for(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    del brokers
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    async with running(cluster, settings) as worker:
+        await worker.says("partition taken over")
+        await delete(cluster, settings.review_topic)
+        await cluster.produce(settings.input_topic, [Input(chat(1, "e1 low"))])
+        await worker.says("Kafka keeps us waiting: results are not taken")
+        await nothing_committed(cluster, settings)
+        await recreate(cluster, settings.review_topic, {})
+        await verifier.settled(cluster.servers, settings, 60)
+    assert len(await verifier.read(cluster.servers, settings.review_topic)) == 1
+    assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
+
+
+async def nothing_committed(cluster: Cluster, settings: WorkerSettings) -> None:
+    reached = await verifier.committed(cluster.servers, settings.group_id, settings.input_topic)
+    assert not any(offset > 0 for offset in reached.values()), reached
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [("WORKER_SESSION_TIMEOUT_MS", "1000"), ("WORKER_TRANSACTION_TIMEOUT_MS", "1000000")],
+)
+async def test_a_time_that_the_cluster_refuses_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers, setting: str, value: str
+) -> None:
+    del brokers
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    async with running(cluster, settings, **{setting: value}) as worker:
+        await worker.says(f"the cluster refuses {setting}")
+        await worker.ends(1)
+
+
+@asynccontextmanager
+async def administering(cluster: Cluster) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=cluster.servers)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def delete(cluster: Cluster, topic: str) -> None:
+    async with administering(cluster) as admin:
+        await admin.delete_topics([topic])
+        while topic in await admin.list_topics():  # noqa: ASYNC110  (brokers hear of it one by one)
+            await asyncio.sleep(0.1)
+
+
+async def recreate(cluster: Cluster, topic: str, config: dict[str, str], replicas: int = 1) -> None:
+    """One partition, other settings."""
+    async with administering(cluster) as admin:
+        if topic in await admin.list_topics():
+            await admin.delete_topics([topic])
+        deadline = monotonic() + 30
+        while True:
+            answer = await admin.create_topics([NewTopic(topic, 1, replicas, topic_configs=config)])
+            if not answer.topic_errors[0][1]:
+                break
+            assert monotonic() < deadline, answer  # its former self is still being deleted
+            await asyncio.sleep(0.1)

@@ -1,0 +1,126 @@
+"""The ONNX graph says what PyTorch says, and a row's int8 scores are its own."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
+
+from worker.engines import Engine, EngineError, InferenceError, Tokens, graph
+from worker.engines.onnx import OnnxEngine, pack
+from worker.engines.torch import TorchEngine
+
+PAD = 1
+SHAPE: dict[str, object] = {
+    "vocab_size": 50,
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+    "max_position_embeddings": 40,
+    "type_vocab_size": 2,
+    "pad_token_id": PAD,
+    "initializer_range": 0.4,
+    "num_labels": 6,
+}
+
+
+FAMILIES: dict[str, dict[str, object]] = {
+    "roberta": {},
+    "xlm-roberta": {},
+    "bert": {},
+    "electra": {"embedding_size": 16},
+    "roberta of one layer": {"num_hidden_layers": 1},
+}
+
+
+def save(folder: Path, name: str) -> Path:
+    torch.manual_seed(3)
+    config = AutoConfig.for_model(name.partition(" ")[0], **SHAPE | FAMILIES[name])
+    made: PreTrainedModel = AutoModelForSequenceClassification.from_config(config)
+    for parameter in made.parameters():  # biases begin as zeros, and would hide a forgotten one
+        torch.nn.init.normal_(parameter, std=0.4)
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("family"), request.param)
+
+
+def rows_of(lengths: Sequence[int], seed: int = 0) -> list[Tokens]:
+    """Random tokens; the padding id occurs among them, as where somebody writes [PAD]."""
+    random = Random(seed)  # noqa: S311  (no secret)
+    return [(0, *(random.randrange(50) for _ in range(length - 1))) for length in lengths]
+
+
+def logits(engine: Engine, rows: Sequence[Tokens]) -> NDArray[np.float32]:
+    return engine.run(engine.prepare(rows))
+
+
+@pytest.mark.parametrize("lengths", [[1], [7], [9, 9, 9], [1, 2, 30, 5, 5], [38, 1]], ids=str)
+def test_the_fp32_graph_gives_the_logits_of_pytorch(folder: Path, lengths: list[int]) -> None:
+    rows = rows_of(lengths)
+    expected = logits(TorchEngine.load(folder, PAD, "cpu", "fp32", 1), rows)
+    found = logits(OnnxEngine.load(graph.build(folder), "fp32", 1), rows)
+    assert np.ptp(expected) > 0.1
+    assert np.abs(found - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("limit", [63, 127])
+def test_int8_is_close_to_fp32(folder: Path, limit: int) -> None:
+    rows = rows_of(range(1, 30))
+    expected = logits(OnnxEngine.load(graph.build(folder), "fp32", 1), rows)
+    found = logits(OnnxEngine.load(graph.build(folder, limit), "int8", 1), rows)
+    spread = expected.std()
+    assert 0 < np.abs(found - expected).mean() < 0.1 * spread
+
+
+def test_the_int8_scores_of_a_row_do_not_depend_on_its_company(folder: Path) -> None:
+    engine = OnnxEngine.load(graph.build(folder, 127), "int8", 1)
+    rows = rows_of([3, 17, 30, 8, 1, 17])
+    alone = np.concatenate([logits(engine, [row]) for row in rows])
+    assert np.abs(logits(engine, rows) - alone).max() < 1e-4
+
+
+def test_rows_are_packed_without_padding() -> None:
+    packed = pack([(5, 6), (7,), (8, 9, 9)])
+    assert packed["ids"].tolist() == [5, 6, 7, 8, 9, 9]
+    assert packed["firsts"].tolist() == [0, 2, 3]
+    assert packed["index"].ravel()[packed["places"]].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_token_beyond_the_vocabulary_fails_its_batch(folder: Path) -> None:
+    engine = OnnxEngine.load(graph.build(folder), "fp32", 1)
+    with pytest.raises(InferenceError, match="forward pass failed"):
+        logits(engine, [(0, 50)])
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"model_type": "deberta-v2"}, "no ONNX graph is known for models of type deberta-v2"),
+        ({"hidden_act": "relu"}, "no ONNX graph is known for hidden_act=relu"),
+        ({"num_hidden_layers": 4}, r"not complete: no .*layer\.3"),
+    ],
+)
+def test_what_the_graph_would_get_wrong_is_refused(
+    tmp_path: Path, change: dict[str, object], line: str
+) -> None:
+    save(tmp_path, "roberta")
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(EngineError, match=line):
+        graph.build(tmp_path)
+
+
+def test_a_broken_graph_is_one_line() -> None:
+    with pytest.raises(EngineError, match="cannot load the model") as caught:
+        OnnxEngine.load(b"spoilt", "int8", 1)
+    assert "\n" not in str(caught.value)

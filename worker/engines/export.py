@@ -1,0 +1,216 @@
+"""Which engine a model gets on CPU: int8 where it was found to agree with fp32, or else fp32.
+
+The int8 graph is made once, checked, and kept with its manifest in a folder of the cache that is
+named by the hash of the model's files. fp32 graphs are written anew at each start, which is quick.
+"""
+
+import hashlib
+import platform
+import shutil
+import tempfile
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+import structlog
+from pydantic import ValidationError
+
+from schemas import manifest as model_manifest
+from schemas.manifest import Int8Check, ModelManifest, Sha256
+from schemas.record import Record
+from worker.engines import Engine, EngineError, Source, agreement
+from worker.engines.onnx import OnnxEngine
+
+log = structlog.get_logger(__name__)
+
+REVISION: Final = 1  # of what `graph.build` writes: another one makes every cached graph anew
+MAX_DIFFERENCE: Final = 1e-4  # of a logit, between PyTorch and the fp32 graph
+COMPARED: Final = 64  # messages on which those two are compared
+GRAPH: Final = "int8.onnx"
+MANIFEST: Final = "manifest.json"
+
+
+class ExportManifest(Record):
+    """What was found when the graphs of a model were made."""
+
+    schema_version: Literal[1] = 1
+    model_sha256: Sha256
+    """Of config, weights and tokenizer."""
+    golden_sha256: Sha256
+    """Of the file with the messages that the checks were made with."""
+    messages: int
+    difference: float
+    """The largest one between a logit of PyTorch's and of the fp32 graph's."""
+    exact: bool
+    """Whether the fp32 graph may serve."""
+    int8: Int8Check
+    graph_sha256: Sha256
+    """Of the int8 graph beside this file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """A checked int8 graph."""
+
+    manifest: ExportManifest
+    graph: bytes
+
+
+def load(source: Source, precision: str, threads: int) -> Engine:
+    """An engine for the CPU; `precision` is auto, int8 or fp32. Raises EngineError."""
+    try:
+        return _load(source, precision, threads)
+    except MemoryError as error:
+        raise EngineError(f"the model in {source.folder} does not fit into memory") from error
+    except EngineError as error:
+        if precision == "int8":
+            raise EngineError(f"WORKER_PRECISION=int8 is refused: {error}") from error
+        log.warning("PyTorch serves in fp32, which is slower", reason=str(error))
+    return _torch(source, threads)
+
+
+def _load(source: Source, precision: str, threads: int) -> Engine:
+    """Raises EngineError where PyTorch has to serve, or int8 was asked for and cannot."""
+    export = _cached(source, threads)
+    manifest, check = export.manifest, _stated(source.folder) or export.manifest.int8
+    if not manifest.exact:
+        raise EngineError(f"the ONNX graph is off by up to {manifest.difference:.2g} of a logit")
+    if precision == "fp32":
+        return _fp32(source, threads)
+    if check.used:
+        return OnnxEngine.load(export.graph, "int8", threads)
+    why = (
+        f"int8 agrees with fp32 on {check.agreement:.2%} of the golden messages and moves "
+        f"macro-F1 by {check.macro_f1_delta * 100:+.2f} points (at least "
+        f"{agreement.MIN_AGREEMENT:.0%}, at most {agreement.MAX_F1_DELTA * 100:.1f} are wanted)"
+    )
+    if precision == "int8":
+        raise EngineError(f"{why}; use auto")
+    log.warning("fp32 serves", reason=why)
+    return _fp32(source, threads)
+
+
+def _stated(folder: Path) -> Int8Check | None:
+    """The refusal of whoever published the model; their consent is checked here all the same."""
+    path = folder / model_manifest.FILE_NAME
+    if not path.exists():
+        return None
+    check = ModelManifest.model_validate_json(path.read_bytes()).int8
+    return check if check is not None and not check.used else None
+
+
+def _fp32(source: Source, threads: int) -> Engine:
+    from worker.engines import graph  # noqa: PLC0415  (lazy: int8 from the cache needs no onnx)
+
+    return OnnxEngine.load(graph.build(source.folder), "fp32", threads)
+
+
+def _torch(source: Source, threads: int) -> Engine:
+    from worker.engines.torch import TorchEngine  # noqa: PLC0415  (lazy: takes seconds)
+
+    return TorchEngine.load(source.folder, source.pad_id, "cpu", "fp32", threads)
+
+
+def _cached(source: Source, threads: int) -> Export:
+    """The model's export, from the cache or made and put there. Raises EngineError."""
+    folder = source.cache / "engines" / key(source.folder)
+    known = _read(folder)
+    if known is not None:
+        return known
+    log.info("making the int8 graph and checking it; once for this model")
+    export = make(source, threads)
+    try:
+        _keep(export, folder)
+    except OSError as error:
+        log.warning(
+            "the int8 graph is kept in memory only, and made again at the next start",
+            cache=str(source.cache),
+            error=error.strerror,
+        )
+    return export
+
+
+def _read(folder: Path) -> Export | None:
+    """What is in the cache, unless it is spoilt."""
+    try:
+        manifest = ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        graph = (folder / GRAPH).read_bytes()
+    except (OSError, ValidationError):
+        return None
+    whole = hashlib.sha256(graph).hexdigest() == manifest.graph_sha256
+    return Export(manifest, graph) if whole else None
+
+
+def _keep(export: Export, folder: Path) -> None:
+    """Beside `folder` first, so that what stands there is always whole. Raises OSError."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        (partial / GRAPH).write_bytes(export.graph)
+        (partial / MANIFEST).write_text(export.manifest.model_dump_json(indent=1), encoding="utf-8")
+        if folder.exists() and _read(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(FileExistsError):  # another worker on this machine was first
+            partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def make(source: Source, threads: int) -> Export:
+    """Write both graphs and check them: fp32 against PyTorch, int8 against fp32."""
+    from worker.engines import graph  # noqa: PLC0415  (lazy: once for a model)
+
+    golden = agreement.read_golden()
+    rows = source.encode(golden.texts)
+    exact = OnnxEngine.load(graph.build(source.folder), "fp32", threads)
+    some = rows[:: max(1, len(rows) // COMPARED)]
+    apart = agreement.logits_of(_torch(source, threads), some) - agreement.logits_of(exact, some)
+    difference = float(np.abs(apart).max())
+    int8 = graph.build(source.folder, weight_limit())
+    check = agreement.compare(
+        agreement.logits_of(exact, rows),
+        agreement.logits_of(OnnxEngine.load(int8, "int8", threads), rows),
+        [source.labels.index(emotion) for emotion in golden.emotions],
+    )
+    manifest = ExportManifest(
+        model_sha256=model_hash(source.folder),
+        golden_sha256=golden.sha256,
+        messages=len(rows),
+        difference=difference,
+        exact=difference <= MAX_DIFFERENCE,
+        int8=check,
+        graph_sha256=hashlib.sha256(int8).hexdigest(),
+    )
+    return Export(manifest, int8)
+
+
+def key(folder: Path) -> str:
+    """Name of the folder of the cache: the same only where the same graph would be made."""
+    return f"{model_hash(folder)[:32]}-{REVISION}-{weight_limit()}"
+
+
+def model_hash(folder: Path) -> str:
+    """A hash of all that decides the model's answers."""
+    digest = hashlib.sha256()
+    names = ["config.json", "tokenizer.json", "vocab.txt"]
+    for path in [*(folder / name for name in names), *sorted(folder.glob("*.safetensors"))]:
+        if path.exists():
+            with path.open("rb") as file:
+                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def weight_limit() -> int:
+    """The largest int8 weight that this processor multiplies without overflow.
+
+    Without VNNI, x86 adds pairs of products in 16 bits; half the range keeps them from saturating.
+    """
+    if platform.machine() not in {"x86_64", "AMD64"}:
+        return 127
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return 63
+    return 127 if "avx512_vnni" in flags or "avx_vnni" in flags else 63

@@ -1,0 +1,79 @@
+"""ONNX Runtime on CPU: packed rows, fp32 or int8."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from worker.engines import EngineError, InferenceError, Tokens
+
+REFUSALS = (
+    errors.EPFail,
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NotImplemented,
+    errors.RuntimeException,
+    MemoryError,
+)
+
+
+def pack(rows: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
+    """The inputs of `graph.build`: `rows` one after the other, and where each is."""
+    lengths = np.fromiter(map(len, rows), np.int32, len(rows))
+    firsts = np.cumsum(lengths, dtype=np.int32) - lengths
+    inside = np.arange(lengths.max(), dtype=np.int32)
+    real = inside < lengths[:, None]
+    return {
+        "ids": np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum())),
+        "index": np.where(real, firsts[:, None] + inside, 0).astype(np.int32),
+        "places": np.flatnonzero(real).astype(np.int32),
+        "lengths": lengths,
+        "firsts": firsts,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxEngine:
+    """A graph of `graph.build` in a session."""
+
+    session: Any  # onnxruntime is not annotated
+    precision: str
+    name: str = "onnx-cpu"
+
+    @classmethod
+    def load(cls, graph: bytes, precision: str, threads: int) -> "OnnxEngine":
+        """Open a session of `threads`. Raises EngineError."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # its warnings are about optimisations, in C++ terms
+        # A plan of memory for every shape that comes by would be kept for ever.
+        options.enable_mem_pattern = False
+        try:
+            session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except REFUSALS as error:
+            first = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
+            raise EngineError(f"ONNX Runtime cannot load the model: {first}") from error
+        return cls(session, precision)
+
+    def prepare(self, rows: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
+        """Pack `rows`; nothing is padded."""
+        return pack(rows)
+
+    def run(self, prepared: dict[str, NDArray[Any]]) -> NDArray[np.float32]:
+        """Logits, (rows, labels). Raises InferenceError."""
+        try:
+            (logits,) = self.session.run(None, prepared)
+        except REFUSALS as error:
+            raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
+        numbers: NDArray[np.float32] = logits
+        return numbers
