@@ -29,7 +29,7 @@ from aiokafka.errors import KafkaError
 
 from deploy import broker
 from deploy.broker import BrokerError
-from deploy.embedded import HOST
+from deploy.process import HOST
 from examples import demo, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent

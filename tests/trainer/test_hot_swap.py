@@ -8,6 +8,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from schemas.promotion import ModelPromotion
 from tests.kafka import harness
 from tests.kafka.conftest import cluster, servers
 from tests.kafka.harness import Cluster, Input
@@ -17,7 +18,6 @@ from trainer.settings import TrainerSettings
 from worker import registry
 from worker.classifier import Classifier, ModelId
 from worker.promotions import Promotions
-from worker.registry import Resolved
 
 __all__ = ["cluster", "servers"]  # fixtures
 
@@ -46,8 +46,9 @@ def publish(
     return moved.version
 
 
-def load(found: Resolved) -> Classifier:
-    """An instant engine under the promoted version's name."""
+def load(promotion: ModelPromotion) -> Classifier:
+    """An instant engine under the promoted version's name; the files are fetched and checked."""
+    found = registry.fetch(promotion)
     made = harness.classifier(harness.FakeEngine())
     made.model = ModelId(found.model.name, found.model.version)
     return made
@@ -88,7 +89,7 @@ async def test_a_promoted_model_serves_without_a_lost_a_repeated_or_a_late_event
     async with cluster.worker(settings) as worker:
         await worker.ready()
         inference = worker.pipeline.inference
-        inference.swap(load(registry.resolve(spec)))
+        inference.swap(load(registry.read_alias(spec)))
         watcher = Promotions(spec, load, inference.swap, worker.metrics, poll_seconds=0.1)
         watching = asyncio.create_task(watcher.run(registry.read_alias(spec).sha256))
         reading = asyncio.create_task(read(cluster, settings.emotion_topic, MESSAGES))
