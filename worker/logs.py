@@ -7,8 +7,12 @@ from typing import TextIO
 import structlog
 
 
-def configure(log_format: str, level: str, stream: TextIO = sys.stderr) -> None:
-    """Set up structlog, and send the standard library's records (aiokafka's) the same way."""
+def configure(log_format: str, level: str, stream: TextIO | None = None) -> None:
+    """Set up structlog, and send the standard library's records (aiokafka's) the same way.
+
+    `stream`: standard error as it is now, if not given.
+    """
+    stream = stream or sys.stderr
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
