@@ -94,7 +94,10 @@ class Scene:
         ]
         self.watcher = Watcher(brokers.bootstrap_servers, outputs)
         self.producer = AIOKafkaProducer(
-            bootstrap_servers=brokers.bootstrap_servers, enable_idempotence=True, linger_ms=2
+            bootstrap_servers=brokers.bootstrap_servers,
+            enable_idempotence=True,
+            linger_ms=2,
+            request_timeout_ms=120_000,  # the feeder outlasts what is done to the brokers
         )
 
     # Workers
