@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal
 import orjson
 import structlog
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.structs import OffsetAndMetadata
 from pydantic import BaseModel
 
@@ -23,6 +24,7 @@ from tests.kafka.harness import FakeEngine, classifier
 from worker import consumer, parts, publisher, serve
 from worker.classifier import Tokenized
 from worker.codec import Output
+from worker.committed import StableOffsetFetch
 from worker.settings import KafkaSettings, WorkerSettings
 
 Point = Literal["before_offsets", "before_commit", "after_commit", "engine", "tokenizer"]
@@ -147,6 +149,11 @@ class SharedProducer:
         await self._producer.stop()
 
 
+def unstable(request: StableOffsetFetch, _versions: object) -> Any:  # noqa: ANN401
+    """Broken on purpose: the commit as it is now, whatever transaction is about to change it."""
+    return request.build(OffsetFetchRequest_v3)
+
+
 def main() -> int:
     sabotage = Sabotage.model_validate(orjson.loads(os.environ.get("CHAOS", "{}")))
     Producer.sabotage = sabotage
@@ -154,6 +161,8 @@ def main() -> int:
     consumer.AIOKafkaConsumer = Consumer  # type: ignore[attr-defined]
     publisher.AIOKafkaProducer = Producer  # type: ignore[attr-defined]
     if sabotage.shared_producer:
+        # Reading stable offsets alone waits for the zombie's commit, and so hides the fault.
+        StableOffsetFetch.prepare = unstable
         serve.TransactionalPublisher = SharedProducer  # type: ignore[attr-defined,assignment]
     if not sabotage.real:
         instant = classifier(Engine(sabotage))
