@@ -304,5 +304,4 @@ def _sentences() -> list[str]:
 def _classifier(*, real: bool) -> Classifier:
     if not real:
         return classifier(FakeEngine())
-    # As the workers have it: int8 rounds by the company that a row has in its batch.
-    return parts.classifier(WorkerSettings(threads=1, precision="fp32", _env_file=None))
+    return parts.classifier(WorkerSettings(threads=1, _env_file=None))  # as the workers have it
