@@ -94,7 +94,7 @@ def _positive(text: str) -> int:
 def _with_recipe(work: Callable[["Recipe"], object]) -> int:
     """Hold the folder of the stages, do `work`, and tell each failure in a line of its own."""
     options, kafka_settings = settings.load(TrainerSettings), settings.load(KafkaSettings)
-    from trainer import recipe, stage  # noqa: PLC0415
+    from trainer import problems, recipe, stage  # noqa: PLC0415
     from worker import kafka, logs  # noqa: PLC0415
 
     logs.configure("console", "error", sys.stderr)
@@ -102,7 +102,7 @@ def _with_recipe(work: Callable[["Recipe"], object]) -> int:
     try:
         with stage.alone(options.work):
             work(recipe.Recipe(options, _say, connection))
-    except recipe.problems() as error:
+    except problems.expected() as error:
         print(f"trainer: {error}", file=sys.stderr)
         return FAILED
     return DONE

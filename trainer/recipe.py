@@ -10,50 +10,23 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import orjson
-
 from schemas.promotion import ModelPromotion
-from trainer import collect, compare, dataset, evaluate, history, leakage, promote, report, stage
-from trainer.collect import SAMPLES, CollectError, Waiting
+from trainer import collect, compare, dataset, evaluate, facts, history, promote, report, stage
+from trainer.collect import Waiting
 from trainer.compare import Comparison, Contender, Floors
-from trainer.dataset import DataError, Labelled, Text
 from trainer.evaluate import Evaluation
 from trainer.history import Run
-from trainer.leakage import LeakageError
-from trainer.promote import AnnounceError
 from trainer.pseudo_label import FILE as PSEUDO
-from trainer.registry import Registry, RegistryError
-from trainer.report import Facts, Step
-from trainer.settings import TrainerSettings
+from trainer.registry import Registry
+from trainer.settings import FIT, FLOORS, SELECT, TrainerSettings
+from trainer.sources import Sources
 from trainer.split import split
-from trainer.stage import Done, Numbers, StageError
+from trainer.stage import Done, Numbers
 
 Say = Callable[[str], None]
 Selection = Literal["none", "seed", "calibrated"]
 
-ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
 COMPARISON: Final = "comparison.json"
-FLOORS: Final = {"max_class_drop", "max_calibration_drop", "min_speed"}
-FIT: Final = {
-    "max_length",
-    "epochs",
-    "patience",
-    "batch_size",
-    "warmup_share",
-    "weight_decay",
-    "label_smoothing",
-    "gradient_clip",
-    "checkpoint_steps",
-    "validation_share",
-}
-SELECT: Final = {
-    "min_confidence",
-    "min_margin",
-    "target_precision",
-    "human_share",
-    "replay_share",
-    "validation_share",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +51,20 @@ class Recipe:
     def __init__(self, options: TrainerSettings, say: Say, connection: dict[str, Any]) -> None:
         """`say` takes one line a stage; `connection` is for Kafka clients."""
         self.options = options
+        self.sources = Sources(options)
         self.say = say
         self._connection = connection
         self._said: set[tuple[Path, str]] = set()  # each stage is told once
 
     def run(self, *, collecting: bool, promoting: bool) -> Outcome | Waiting:
         """One whole retraining. Raises what the stages raise; nothing is promoted then."""
-        if collecting and not self.snapshots:
+        if collecting and not self.sources.snapshots:
             collected = self.collect()
             if isinstance(collected, Waiting):
                 return collected
         before = self.champion
         outcome = self._gate(promoting=promoting)
-        facts = self._facts(outcome, before)
-        report.write(self.options.work, facts)
+        report.write(self.options.work, facts.gather(self, outcome, before))
         self._remember(outcome)
         self.report()
         return outcome
@@ -109,7 +82,7 @@ class Recipe:
     def collect(self) -> Done | Waiting:
         """The review topic → a snapshot. Raises CollectError."""
         done = collect.collect(self._connection, self.options, history.snapshots(self.options.work))
-        self.__dict__.pop("snapshots", None)
+        self.sources = Sources(self.options)
         if isinstance(done, Waiting):
             least = self.options.min_samples
             self.say(f"collect: {done.count} samples wait, {least} are needed; nothing consumed")
@@ -117,32 +90,14 @@ class Recipe:
         return self._told(done)
 
     @cached_property
-    def snapshots(self) -> list[Path]:
-        """Those that no finished run has used."""
-        used = {name for run in history.read(self.options.work) for name in run.snapshots}
-        return [each for each in history.snapshots(self.options.work) if each.name not in used]
-
-    @cached_property
-    def golden(self) -> list[Labelled]:
-        """The evaluation set. Raises DataError."""
-        return dataset.read_golden(self.options.golden)
-
-    @cached_property
-    def labelled(self) -> list[Labelled]:
-        """What people labelled: the file, and reviews, which win. Raises DataError."""
-        reviewed = history.labels(self.options.work)
-        people = leakage.Firewall(self.golden).without(reviewed)
-        return dataset.merge(people, dataset.read_labelled(self.options.labelled))
-
-    @cached_property
     def teacher(self) -> Done:
         """Labelled data → a teacher. Raises LeakageError, DataError, FitError, StageError."""
         from trainer.teach import teach  # noqa: PLC0415  (lazy: brings torch)
 
         def make(folder: Path) -> Numbers:
-            return teach(self.labelled, self.golden, folder, self.options)
+            return teach(self.sources.labelled, self.sources.golden, folder, self.options)
 
-        inputs = self._labels | _model("start", self.options.teacher)
+        inputs = self.sources.labels | _model("start", self.options.teacher)
         return self._stage("teach", inputs, {"teacher", "teacher_learning_rate", *FIT}, make)
 
     @cached_property
@@ -152,10 +107,14 @@ class Recipe:
 
         def make(folder: Path) -> Numbers:
             model = self.teacher.folder / "model"
-            return pseudo_label(self.texts(), model, folder, self.options)
+            return pseudo_label(self.sources.texts(), model, folder, self.options)
 
-        inputs = {"teacher": self.teacher.folder, "golden": self.options.golden, **self._sources}
-        return self._stage("pseudo-label", inputs, {"max_length"}, make)
+        inputs = {
+            "teacher": self.teacher.folder,
+            "golden": self.options.golden,
+            **self.sources.streams,
+        }
+        return self._stage("pseudo-label", inputs | self.sources.streams, {"max_length"}, make)
 
     @cached_property
     def selected(self) -> Done:
@@ -164,21 +123,23 @@ class Recipe:
 
         def make(folder: Path) -> Numbers:
             people, held_out = split(
-                self.labelled, self.options.validation_share, self.options.seed
+                self.sources.labelled, self.options.validation_share, self.options.seed
             )
             return choose(
                 dataset.read_pseudo(self.pseudo.folder / PSEUDO),
                 people,
                 held_out,
-                replayed={row.id for row in self._replay()},
-                samples=self.samples(),
+                replayed={row.id for row in self.sources.replay()},
+                samples=self.sources.samples(),
                 teacher=self.teacher.folder / "model",
                 folder=folder,
                 options=self.options,
             )
 
         inputs = {"pseudo": self.pseudo.folder, "teacher": self.teacher.folder}
-        return self._stage("select", inputs | self._labels | self._sources, SELECT, make)
+        return self._stage(
+            "select", inputs | self.sources.labels | self.sources.streams, SELECT, make
+        )
 
     def student(self, selection: Selection) -> Done:
         """A student of one selection. Raises LeakageError, DataError, FitError."""
@@ -190,10 +151,17 @@ class Recipe:
         def make(folder: Path) -> Numbers:
             rows = read_examples(selected)
             return finetune(
-                self.options.student, rows, self.labelled, self.golden, folder, options=self.options
+                self.options.student,
+                rows,
+                self.sources.labelled,
+                self.sources.golden,
+                folder,
+                options=self.options,
             )
 
-        inputs = self._labels | {"selected": selected} | _model("start", self.options.student)
+        inputs = (
+            self.sources.labels | {"selected": selected} | _model("start", self.options.student)
+        )
         settings = {"student", "student_learning_rate", *FIT}
         return self._stage("finetune", inputs, settings, make, note=selection)
 
@@ -217,7 +185,7 @@ class Recipe:
 
         def make(folder: Path) -> Numbers:
             old, new = (evaluate.read(each)[1] for each in evaluations.values())
-            texts = [row.text for row in self.golden]
+            texts = [row.text for row in self.sources.golden]
             speeds = evaluate.speeds(list(models.values()), texts, self.options)
             found = compare.compare(
                 old.labels,
@@ -285,33 +253,6 @@ class Recipe:
         self._announce(promotion)
         return Outcome(student, comparison, promotion)
 
-    def texts(self) -> list[Text]:
-        """Everything to pseudo-label, but for what is golden: short phrases are everybody's."""
-        rows = self._replay()
-        for path in (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled):
-            if path is not None:
-                rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
-        seen: set[str] = set()
-        once = []
-        for row in rows:
-            if row.id not in seen and row.text.strip():
-                seen.add(row.id)
-                once.append(row)
-        if not once:
-            raise DataError(
-                "nothing to pseudo-label: collect review samples, or set TRAINER_UNLABELLED"
-            )
-        return leakage.Firewall(self.golden).without(once)
-
-    def samples(self) -> list[dict[str, Any]]:
-        """The review samples of the snapshots."""
-        return [row for each in self.snapshots for row in dataset.read_table(each / SAMPLES)]
-
-    def all_samples(self) -> list[dict[str, Any]]:
-        """The review samples of every snapshot, used or not."""
-        folders = history.snapshots(self.options.work)
-        return [row for each in folders for row in dataset.read_table(each / SAMPLES)]
-
     def opinions(self) -> dict[str, str]:
         """What the newest teacher said of the samples: id → emotion; empty before there is one."""
         done = [
@@ -323,75 +264,6 @@ class Recipe:
             return {}
         rows = dataset.read_pseudo(max(done)[1] / PSEUDO)
         return {row.id: row.pred_emotion for row in rows}
-
-    def _facts(self, outcome: Outcome, before: Path | None) -> Facts:
-        """All that the report says."""
-        after = outcome.student.folder / "model"
-        tried = ABLATION if self.options.ablation else ()
-        students = {name: self.student(name) for name in tried}
-        done = [self.teacher, self.pseudo, self.selected, outcome.student, self.evaluated(after)]
-        collected = [(each, stage.read(each)) for each in self.snapshots]
-        steps = [(folder, stated) for folder, stated in collected if stated]
-        steps += [(each.folder, each.manifest) for each in done]
-        samples = self.samples()
-        fits = {"teacher": self.teacher, "student": outcome.student}
-        return Facts(
-            student=outcome.student.folder.name,
-            selection=self.selection,
-            verdict=outcome.verdict,
-            version=outcome.promotion.version if outcome.promotion else None,
-            settings=self.options.model_dump(mode="json"),
-            steps=[
-                Step(
-                    stage=stated.stage,
-                    folder=folder.name,
-                    fingerprint=stated.fingerprint,
-                    numbers=stated.numbers,
-                    offsets=stated.offsets,
-                )
-                for folder, stated in steps
-            ],
-            policy=orjson.loads((self.selected.folder / "policy.json").read_bytes()),
-            production=evaluate.production(
-                samples, history.labels(self.options.work), self.labelled, self.options
-            )
-            if samples
-            else None,
-            curves={
-                name: orjson.loads((each.folder / "curve.json").read_bytes())
-                for name, each in fits.items()
-            },
-            ablation={
-                name: self.measured(each.folder / "model") for name, each in students.items()
-            },
-            before=self.measured(before) if before else None,
-            after=self.measured(after),
-            comparison=outcome.comparison,
-        )
-
-    def _replay(self) -> list[Text]:
-        """What an earlier run selected, to be labelled anew."""
-        rows = dataset.read_table(self._replayed) if self._replayed else []
-        return [Text(row["id"], row["text"]) for row in rows if row["origin"] != "human"]
-
-    @property
-    def _replayed(self) -> Path | None:
-        """The training set of the last run that used up snapshots; others can be made again."""
-        runs = [run for run in history.read(self.options.work) if run.snapshots]
-        return self.options.work / runs[-1].selected if runs else None
-
-    @property
-    def _labels(self) -> dict[str, Path]:
-        reviewed = history.labels_file(self.options.work)
-        given = {"labelled": self.options.labelled, "golden": self.options.golden}
-        return given | ({"reviewed": reviewed} if reviewed.exists() else {})
-
-    @property
-    def _sources(self) -> dict[str, Path]:
-        found = {f"snapshot {each.name}": each for each in self.snapshots}
-        if self.options.unlabelled:
-            found["unlabelled"] = self.options.unlabelled
-        return found | ({"replay": self._replayed} if self._replayed else {})
 
     def _stage(
         self,
@@ -423,34 +295,13 @@ class Recipe:
         history.add(
             self.options.work,
             Run(
-                snapshots=[each.name for each in self.snapshots],
+                snapshots=[each.name for each in self.sources.snapshots],
                 selected=selected.relative_to(self.options.work).as_posix(),
                 student=outcome.student.folder.relative_to(self.options.work).as_posix(),
                 verdict=outcome.verdict,
                 version=outcome.promotion.version if outcome.promotion else None,
             ),
         )
-
-
-def problems() -> tuple[type[Exception], ...]:
-    """What may go wrong in a run: each message is one clear line (or lists the pairs)."""
-    from trainer.fit import FitError  # noqa: PLC0415  (lazy: brings torch)
-    from worker.classifier import ModelError  # noqa: PLC0415
-    from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
-
-    return (
-        AnnounceError,
-        CollectError,
-        DataError,
-        DeviceLostError,
-        EngineError,
-        FitError,
-        InferenceError,
-        LeakageError,
-        ModelError,
-        RegistryError,
-        StageError,
-    )
 
 
 def _model(name: str, spec: str) -> dict[str, Path]:

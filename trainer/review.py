@@ -212,7 +212,7 @@ def one_key(line: str) -> str:
 
 def _chosen(recipe: "Recipe", limit: int) -> list[dict[str, Any]]:
     work = recipe.options.work
-    samples = [row for row in recipe.all_samples() if row["text"].strip()]
+    samples = [row for row in recipe.sources.all_samples() if row["text"].strip()]
     if not samples:
         raise DataError("no review samples: `python -m trainer collect` brings them")
     labelled = {row.id for row in history.labels(work)}

@@ -104,3 +104,27 @@ class TrainerSettings(BaseSettings):
             message = "TRAINER_HUMAN_SHARE and TRAINER_REPLAY_SHARE together are more than 1"
             raise ValueError(message)
         return self
+
+
+# Which settings decide what a stage makes: another value makes it anew.
+FLOORS: Final = {"max_class_drop", "max_calibration_drop", "min_speed"}
+FIT: Final = {
+    "max_length",
+    "epochs",
+    "patience",
+    "batch_size",
+    "warmup_share",
+    "weight_decay",
+    "label_smoothing",
+    "gradient_clip",
+    "checkpoint_steps",
+    "validation_share",
+}
+SELECT: Final = {
+    "min_confidence",
+    "min_margin",
+    "target_precision",
+    "human_share",
+    "replay_share",
+    "validation_share",
+}

@@ -110,41 +110,26 @@ async def committed(client: AIOKafkaClient, group_id: str, partition: TopicParti
     """
     deadline = monotonic() + PATIENCE_SECONDS
     while True:
-        code = await _ask(client, group_id, partition)
-        if isinstance(code, Offset):
-            return None if code == NOTHING else int(code)
+        node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
+        answer = await client.send(node, StableOffsetFetch(group_id, partition))
+        offset, code = read(answer, partition)
+        if not code:
+            return None if offset == NOTHING else offset
+        if code == NO_GROUP_RIGHT:
+            raise GroupAuthorizationFailedError(group_id)
         if code not in PASSING:
-            raise _error(code, group_id)
+            raise for_code(code)
         if monotonic() > deadline:
             raise KafkaTimeoutError(f"the group's offset is not to be had (error {code})")
         await asyncio.sleep(PAUSE_SECONDS)
 
 
-class Offset(int):
-    """An offset, and no error code."""
-
-
-async def _ask(client: AIOKafkaClient, group_id: str, partition: TopicPartition) -> Offset | int:
-    """The offset, or an error code."""
-    node = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
-    answer = await client.send(node, StableOffsetFetch(group_id, partition))
-    return read(answer, partition)
-
-
-def read(answer: Any, partition: TopicPartition) -> Offset | int:  # noqa: ANN401  (aiokafka's structs)
-    """The offset of `partition` in an answer of either version, or what is wrong."""
+def read(answer: Any, partition: TopicPartition) -> tuple[int, int]:  # noqa: ANN401  (aiokafka's structs)
+    """Offset and error code of `partition` in an answer of either version."""
     if answer.error_code:
-        return int(answer.error_code)
+        return NOTHING, answer.error_code
     for topic, partitions, *_ in answer.topics:
         for number, offset, *rest in partitions:
             if (topic, number) == partition:
-                code = rest[-2] if isinstance(rest[-1], dict) else rest[-1]
-                return int(code) or Offset(offset)
+                return offset, rest[-2] if isinstance(rest[-1], dict) else rest[-1]
     raise KafkaError(f"the coordinator says nothing of {partition}")
-
-
-def _error(code: int, group_id: str) -> KafkaError:
-    if code == NO_GROUP_RIGHT:
-        return GroupAuthorizationFailedError(group_id)
-    found: KafkaError = for_code(code)()
-    return found

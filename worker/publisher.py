@@ -77,15 +77,10 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
-        acknowledged: list[asyncio.Future[object]] = []
-        try:
-            await _send(producer, source, outputs, acknowledged)
-            await producer.send_offsets_to_transaction(
-                {source: OffsetAndMetadata(next_offset, "")}, self._group_id
-            )
-        except BaseException:
-            _forget(acknowledged)  # they may be stuck behind the very thing that failed
-            raise
+        acknowledged = await _send(producer, source, outputs)
+        await producer.send_offsets_to_transaction(
+            {source: OffsetAndMetadata(next_offset, "")}, self._group_id
+        )
         # aiokafka commits even when a batch of the transaction was refused, so look at each.
         await _settled(acknowledged)
         await producer.commit_transaction()
@@ -136,12 +131,9 @@ class IdempotentPublisher:
         producer = self._producer
         if producer is None:  # closed by another lane's failure; this one opens it again as well
             raise ProducerClosed
-        acknowledged: list[asyncio.Future[object]] = []
         try:
-            await _send(producer, source, outputs, acknowledged)
-            await _settled(acknowledged)
+            await _settled(await _send(producer, source, outputs))
         except Exception:
-            _forget(acknowledged)
             # Sequence numbers may be broken from here on; the next open starts a fresh producer.
             if self._producer is producer:
                 self._producer = None
@@ -160,16 +152,12 @@ class IdempotentPublisher:
 
 
 async def _send(
-    producer: AIOKafkaProducer,
-    source: TopicPartition,
-    outputs: Sequence[Output],
-    acknowledged: list[asyncio.Future[object]],
-) -> None:
-    """Hand `outputs` to the producer, a batch a target partition.
+    producer: AIOKafkaProducer, source: TopicPartition, outputs: Sequence[Output]
+) -> list[asyncio.Future[object]]:
+    """Hand `outputs` to the producer, a batch a target partition; futures of their acknowledgement.
 
-    A future a batch goes to `acknowledged`, of those before a failure as well. Whole batches,
-    because a future, a coroutine and a log line for every message cost more than all the rest of
-    its way through the worker.
+    Whole batches, because a future, a coroutine and a log line for every message cost more than
+    all the rest of its way through the worker.
     """
     by_target: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
     counts: dict[str, int] = {}
@@ -178,10 +166,14 @@ async def _send(
         if count is None:
             count = counts[output.topic] = await _partition_count(producer, output.topic)
         by_target[output.topic, target(source, output.key, count)].append(output)
+    acknowledged: list[asyncio.Future[object]] = []
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
             sent = await producer.send_batch(batch, topic, partition=partition)
+            # Where something else fails first nobody asks for it, and asyncio would complain.
+            sent.add_done_callback(lambda future: future.cancelled() or future.exception())
             acknowledged.append(sent)
+    return acknowledged
 
 
 async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
@@ -238,20 +230,7 @@ async def _close(producer: AIOKafkaProducer) -> None:
 
 async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:
     """Wait for each batch, and raise the first error. A cancelled wait leaves them as they are."""
-    if not acknowledged:
-        return
-    try:
+    if acknowledged:
         await asyncio.wait(acknowledged)
-    except asyncio.CancelledError:
-        _forget(acknowledged)
-        raise
-    errors = [each.exception() for each in acknowledged]
-    for error in errors:
-        if error is not None:
-            raise error
-
-
-def _forget(acknowledged: Sequence[asyncio.Future[object]]) -> None:
-    """Nobody waits for these any more, and asyncio need not complain of what they end with."""
     for each in acknowledged:
-        each.add_done_callback(lambda future: future.cancelled() or future.exception())
+        each.result()

@@ -15,7 +15,8 @@ from deploy.kafka.cluster import Cluster
 from deploy.process import BrokerError
 from tests.chaos import table
 from tests.chaos.cells import CELLS, Cell
-from tests.chaos.play import Result, cluster_for, play
+from tests.chaos.judge import Result
+from tests.chaos.play import cluster_for, play
 
 
 async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:

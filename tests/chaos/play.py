@@ -1,63 +1,28 @@
 """Plays a cell: topics, workers, messages, faults; then counts."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Any, Final
-from unittest import mock
+from typing import Final
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.consumer.fetcher import PartitionRecords
 
 from deploy.kafka.cluster import Cluster as Brokers
-from tests.chaos import feed, reference
+from tests.chaos import feed
 from tests.chaos.cells import Cell
 from tests.chaos.feed import PARTITIONS
+from tests.chaos.judge import Result, judge
 from tests.chaos.scene import Scene
 from tests.kafka import verifier
-from tests.kafka.harness import FakeEngine, Input, classifier, send
-from tests.kafka.test_delivery import expect
-from worker import parts
-from worker.classifier import Classifier
-from worker.settings import WorkerSettings
+from tests.kafka.harness import Input, send
 
 SETTLE_SECONDS: Final = 120.0
-SHOWN: Final = 12
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
 TRANSACTION: Final = 50  # records
 EVERYONE: Final = frozenset({"shared_producer", "batch_seconds"})  # what is wrong in all workers
-
-
-@dataclass(slots=True)
-class Result:
-    """What a cell came to."""
-
-    cell: str
-    messages: int = 0
-    results: int = 0
-    lost: int = 0
-    repeated: int = 0
-    out_of_order: int = 0
-    aborted: int = 0  # transactions
-    reprocessed: int = 0  # results written and aborted, or written again
-    silence: float = 0.0  # seconds that the longest-waiting partition was without an event
-    seconds: float = 0.0
-    faults: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def line(self) -> str:
-        """What was counted."""
-        return (
-            f"{self.cell}: {self.messages} messages, {self.results} results, {self.lost} lost, "
-            f"{self.repeated} repeated, {self.out_of_order} out of order; {self.aborted} "
-            f"transactions aborted, {self.reprocessed} results written in vain; "
-            f"{self.silence:.1f} s of silence; {self.seconds:.0f} s"
-        )
 
 
 async def play(
@@ -78,7 +43,7 @@ async def play(
         await scene.begin(compacted=cell.input == "compacted")
         await _run(scene, cell, count)
         await scene.finish(SETTLE_SECONDS)
-        await _judge(scene, cell, result)
+        await judge(scene, cell, result)
     except TimeoutError as error:
         result.problems.append(f"not played to the end: {error} (logs: {scene.folder})")
     finally:
@@ -164,109 +129,6 @@ async def _fill_compacted(scene: Scene, count: int) -> None:
         await scene.stream(fillers, 90, 1.0)
 
 
-async def _judge(scene: Scene, cell: Cell, result: Result) -> None:
-    servers, settings = scene.brokers.bootstrap_servers, scene.settings
-    aborts: set[tuple[int, int]] = set()
-    with _counting(aborts):
-        seen = await _read(servers, settings)
-    problems = scene.problems + await _unfinished(servers, settings)
-    wanted = None if cell.input == "sentences" else expect
-    report = verifier.judge(seen, settings, wanted, repeats=cell.at_least_once)
-    problems += report.problems
-    problems += _unlike_reference(seen, settings, _classifier(real=cell.input == "sentences"))
-    problems += _seen_otherwise_during(scene, seen)
-    since = scene.faults[0][1] if scene.faults else 0.0
-    ends = [*(at for _, at in scene.faults[1:]), scene.fed_at]
-    for (name, at), until in zip(scene.faults, ends, strict=False):
-        silence = scene.watcher.silence(settings.emotion_topic, at, max(at, until))
-        result.faults.append(f"{name} at {at - since:.1f} s, {silence:.1f} s of silence")
-        result.silence = max(result.silence, silence)
-    # A small run shares its machine with whatever else CI does: it counts, and measures nothing.
-    if not scene.short and cell.recovery is not None and result.silence > cell.recovery:
-        problems.append(f"recovery took {result.silence:.1f} s, not {cell.recovery:.0f}")
-    result.results = len(seen.events) + len(seen.letters)
-    result.lost = _count("lost", problems)
-    result.repeated = sum(
-        int(found[1]) - 1 for each in problems if (found := _REPEATED.match(each))
-    )
-    result.out_of_order = _count("out of order", problems)
-    result.aborted = len(aborts)
-    result.reprocessed = await _reprocessed(servers, settings, seen)
-    result.problems = _shortened(problems)
-
-
-_REPEATED: Final = re.compile(r"repeated: (\d+) times")
-
-
-def _count(word: str, problems: list[str]) -> int:
-    return sum(word in each for each in problems)
-
-
-def _shortened(problems: list[str]) -> list[str]:
-    rest = len(problems) - SHOWN
-    return problems[:SHOWN] + ([f"… and {rest} more"] if rest > 0 else [])
-
-
-async def _read(servers: str, settings: WorkerSettings) -> verifier.Seen:
-    topics = (
-        settings.input_topic,
-        settings.emotion_topic,
-        settings.review_topic,
-        settings.dead_letter_topic,
-    )
-    inputs, events, reviews, letters = [await verifier.read(servers, topic) for topic in topics]
-    return verifier.Seen(inputs, events, reviews, letters, PARTITIONS)
-
-
-async def _unfinished(servers: str, settings: WorkerSettings) -> list[str]:
-    ends = await verifier.ends(servers, settings.input_topic)
-    reached = await verifier.committed(servers, settings.group_id, settings.input_topic)
-    return [
-        f"partition {number}: committed {reached.get(number)}, the log ends at {end}"
-        for number, end in ends.items()
-        if end and reached.get(number) != end
-    ]
-
-
-def _unlike_reference(
-    seen: verifier.Seen, settings: WorkerSettings, model: Classifier
-) -> list[str]:
-    expected = reference.published(seen.inputs, settings, model)
-    found = []
-    for record in (*seen.events, *seen.reviews, *seen.letters):
-        letter = record.topic == settings.dead_letter_topic
-        place = verifier._letter_source(record) if letter else verifier._source(record)
-        wanted = [each for each in expected.get(place, []) if each.topic == record.topic]
-        if not wanted:
-            found.append(f"{place}: a fault-free run publishes nothing to {record.topic}")
-        elif difference := reference.difference(wanted[0], record):
-            found.append(f"{place}: not as in a fault-free run: {difference}")
-    return found
-
-
-def _seen_otherwise_during(scene: Scene, seen: verifier.Seen) -> list[str]:
-    """Who read while the faults happened saw the same records in the same order."""
-    after: dict[Any, list[int]] = {}
-    for record in (*seen.events, *seen.reviews, *seen.letters):
-        after.setdefault((record.topic, record.partition), []).append(record.offset)
-    found = []
-    for place, arrivals in scene.watcher.arrivals.items():
-        during = [each.record.offset for each in arrivals]
-        if during != after.get((place.topic, place.partition), []):
-            found.append(f"{place}: seen otherwise while the faults happened")
-    return found
-
-
-async def _reprocessed(servers: str, settings: WorkerSettings, seen: verifier.Seen) -> int:
-    """Results that were written but did not count: aborted, or repeats."""
-    written = 0
-    for topic in (settings.emotion_topic, settings.dead_letter_topic):
-        written += len(await verifier.read(servers, topic, isolation="read_uncommitted"))
-    distinct = {verifier._source(each) for each in seen.events}
-    distinct |= {verifier._letter_source(each) for each in seen.letters}
-    return written - len(distinct)
-
-
 @asynccontextmanager
 async def cluster_for(cell: Cell, usual: Brokers) -> AsyncIterator[Brokers]:
     """The usual cluster, or one with the cell's settings."""
@@ -281,27 +143,7 @@ async def cluster_for(cell: Cell, usual: Brokers) -> AsyncIterator[Brokers]:
         own.stop()
 
 
-def _counting(aborts: set[tuple[int, int]]) -> Any:  # noqa: ANN401
-    """Collect whom the reader meets an abort marker of: producer id and epoch."""
-    found = PartitionRecords._contains_abort_marker
-
-    def noted(self: Any, batch: Any) -> bool:  # noqa: ANN401
-        aborted = bool(found(self, batch))
-        if aborted:
-            aborts.add((batch.producer_id, batch.producer_epoch))
-        return aborted
-
-    return mock.patch.object(PartitionRecords, "_contains_abort_marker", noted)
-
-
 @cache
 def _sentences() -> list[str]:
     lines = TEXTS.read_text(encoding="utf-8").splitlines()[1:]
     return [line.split("\t")[1] for line in lines]
-
-
-@cache
-def _classifier(*, real: bool) -> Classifier:
-    if not real:
-        return classifier(FakeEngine())
-    return parts.classifier(WorkerSettings(threads=1, _env_file=None))  # as the workers have it

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from deploy.kafka.jars import POM, java
 from tests.chaos.cells import CELLS
-from tests.chaos.play import Result
+from tests.chaos.judge import Result
 
 BEGIN, END = "<!-- chaos: begin -->", "<!-- chaos: end -->"
 HEADINGS = (

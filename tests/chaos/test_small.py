@@ -8,7 +8,8 @@ import pytest
 
 from tests.chaos import reference, table
 from tests.chaos.cells import CELLS, Cell, nothing, rescale
-from tests.chaos.play import Result, play
+from tests.chaos.judge import Result
+from tests.chaos.play import play
 from tests.kafka.harness import FakeEngine, chat, classifier
 from worker.codec import Output
 from worker.settings import WorkerSettings

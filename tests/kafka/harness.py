@@ -60,7 +60,7 @@ class FakeEngine:
         self.go_on.wait(30)
         self.batches += 1
         if self.seconds:
-            time.sleep(self.seconds)
+            time.sleep(self.seconds)  # what it is asked to be: a slow device
         if any(BAD in row for row in rows):
             raise InferenceError("Bad: a bad row")
         logits = np.zeros((len(rows), len(EMOTIONS)), dtype=np.float32)

@@ -20,7 +20,7 @@ from tests.kafka import verifier
 from tests.kafka.harness import Cluster, Input, chat
 from worker.settings import WorkerSettings
 
-pytestmark = pytest.mark.apache
+pytestmark = [pytest.mark.apache, pytest.mark.usefixtures("brokers")]
 
 ROOT = Path(__file__).parents[2]
 TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # resource types of Kafka's protocol
@@ -164,9 +164,8 @@ async def test_a_topic_that_may_not_be_written_ends_it_with_one_line(
 
 
 async def test_an_output_larger_than_its_topic_takes_ends_it_with_one_line(
-    cluster: Cluster, brokers: Brokers
+    cluster: Cluster,
 ) -> None:
-    del brokers
     settings = cluster.settings()
     await cluster.create(settings, 1)
     await recreate(cluster, settings.dead_letter_topic, {"max.message.bytes": "2000"})
@@ -200,10 +199,7 @@ async def test_too_few_replicas_are_waited_for_and_said(
     assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
 
 
-async def test_a_cluster_that_offers_no_transactions_is_said(
-    cluster: Cluster, brokers: Brokers
-) -> None:
-    del cluster, brokers
+async def test_a_cluster_that_offers_no_transactions_is_said() -> None:
     alone = Brokers(
         nodes=1,
         overrides={
@@ -226,10 +222,7 @@ async def test_a_cluster_that_offers_no_transactions_is_said(
         alone.stop()
 
 
-async def test_a_review_topic_that_is_missing_ends_the_start(
-    cluster: Cluster, brokers: Brokers
-) -> None:
-    del brokers
+async def test_a_review_topic_that_is_missing_ends_the_start(cluster: Cluster) -> None:
     settings = cluster.settings()
     await cluster.create(settings, 1)
     await delete(cluster, settings.review_topic)
@@ -238,10 +231,7 @@ async def test_a_review_topic_that_is_missing_ends_the_start(
         await worker.ends(1)
 
 
-async def test_a_review_topic_deleted_while_it_runs_is_waited_for(
-    cluster: Cluster, brokers: Brokers
-) -> None:
-    del brokers
+async def test_a_review_topic_deleted_while_it_runs_is_waited_for(cluster: Cluster) -> None:
     settings = cluster.settings()
     await cluster.create(settings, 1)
     async with running(cluster, settings) as worker:
@@ -266,9 +256,8 @@ async def nothing_committed(cluster: Cluster, settings: WorkerSettings) -> None:
     [("WORKER_SESSION_TIMEOUT_MS", "1000"), ("WORKER_TRANSACTION_TIMEOUT_MS", "1000000")],
 )
 async def test_a_time_that_the_cluster_refuses_ends_it_with_one_line(
-    cluster: Cluster, brokers: Brokers, setting: str, value: str
+    cluster: Cluster, setting: str, value: str
 ) -> None:
-    del brokers
     settings = cluster.settings()
     await cluster.create(settings, 1)
     async with running(cluster, settings, **{setting: value}) as worker:

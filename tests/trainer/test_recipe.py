@@ -22,6 +22,7 @@ from trainer.dataset import DataError, Labelled
 from trainer.leakage import LeakageError
 from trainer.recipe import Outcome, Recipe
 from trainer.settings import TrainerSettings
+from trainer.sources import Sources
 from worker import registry as workers
 
 from .conftest import GOLDEN_FILLER, WORDS, chat, tsv
@@ -116,7 +117,7 @@ def test_a_run_killed_with_9_goes_on_with_the_same_command(
     while not list(given.work.glob("finetune/.partial-*/checkpoints/*/whole")):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.01)
+        time.sleep(0.01)  # another process takes its time; no clock of ours drives it
     process.send_signal(signal.SIGKILL)
     process.communicate()
     teacher = [path.stat().st_mtime_ns for path in given.work.glob("teach/*/stage.json")]
@@ -162,21 +163,21 @@ def test_golden_texts_in_a_stream_are_left_out(tmp_path: Path, given: TrainerSet
     golden = chat(120, 99, "g", GOLDEN_FILLER)
     rows = [*chat(6, 5, "u"), Labelled("same", golden[0].text, "기쁨")]
     options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", rows)})
-    texts = Recipe(options, print, {}).texts()
+    texts = Sources(options).texts()
     assert {each.id for each in texts} == {f"u{number}" for number in range(6)}
 
 
 def test_what_a_reviewer_says_wins_over_the_file(given: TrainerSettings) -> None:
     rows = chat(240, 1)
     review.add(given.work, Labelled("chat-0-1", rows[0].text, "당황"))
-    found = {row.text: row.emotion for row in Recipe(given, print, {}).labelled}
+    found = {row.text: row.emotion for row in Sources(given).labelled}
     assert found[rows[0].text] == "당황"
     assert len(found) == 240
 
 
 def test_nothing_to_label_is_one_line(options: TrainerSettings) -> None:
     with pytest.raises(DataError, match="nothing to pseudo-label"):
-        Recipe(options, print, {}).texts()
+        Sources(options).texts()
 
 
 def test_no_report_before_a_run(
@@ -235,7 +236,7 @@ def test_from_the_review_topic_to_the_announcement(servers: str, options: Traine
     topic.send([sample(n, text=f"{row.text} 더") for n, row in enumerate(rows, start=100)])
     later = Recipe(topic.options, said.append, topic.connection)
     later.collect()
-    assert {each.id for each in later.texts()} >= {f"chat-0-{n}" for n in range(100, 160)}
+    assert {each.id for each in later.sources.texts()} >= {f"chat-0-{n}" for n in range(100, 160)}
 
 
 @pytest.mark.kafka

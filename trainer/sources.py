@@ -1,0 +1,88 @@
+"""What a run is made from: labels, new samples, unlabelled texts, and what was kept from before."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from trainer import dataset, history, leakage
+from trainer.collect import SAMPLES
+from trainer.dataset import DataError, Labelled, Text
+from trainer.settings import TrainerSettings
+
+
+class Sources:
+    """The files that the settings and earlier runs name, each read once."""
+
+    def __init__(self, options: TrainerSettings) -> None:
+        self.options = options
+
+    @cached_property
+    def snapshots(self) -> list[Path]:
+        """Those that no finished run has used."""
+        used = {name for run in history.read(self.options.work) for name in run.snapshots}
+        return [each for each in history.snapshots(self.options.work) if each.name not in used]
+
+    @cached_property
+    def golden(self) -> list[Labelled]:
+        """The evaluation set. Raises DataError."""
+        return dataset.read_golden(self.options.golden)
+
+    @cached_property
+    def labelled(self) -> list[Labelled]:
+        """What people labelled: the file, and reviews, which win. Raises DataError."""
+        reviewed = history.labels(self.options.work)
+        people = leakage.Firewall(self.golden).without(reviewed)
+        return dataset.merge(people, dataset.read_labelled(self.options.labelled))
+
+    def texts(self) -> list[Text]:
+        """Everything to pseudo-label, but for what is golden: short phrases are everybody's."""
+        rows = self.replay()
+        for path in (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled):
+            if path is not None:
+                rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
+        seen: set[str] = set()
+        once = []
+        for row in rows:
+            if row.id not in seen and row.text.strip():
+                seen.add(row.id)
+                once.append(row)
+        if not once:
+            raise DataError(
+                "nothing to pseudo-label: collect review samples, or set TRAINER_UNLABELLED"
+            )
+        return leakage.Firewall(self.golden).without(once)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """The review samples of the snapshots."""
+        return [row for each in self.snapshots for row in dataset.read_table(each / SAMPLES)]
+
+    def all_samples(self) -> list[dict[str, Any]]:
+        """The review samples of every snapshot, used or not."""
+        folders = history.snapshots(self.options.work)
+        return [row for each in folders for row in dataset.read_table(each / SAMPLES)]
+
+    def replay(self) -> list[Text]:
+        """What an earlier run selected, to be labelled anew."""
+        rows = dataset.read_table(self.replayed) if self.replayed else []
+        return [Text(row["id"], row["text"]) for row in rows if row["origin"] != "human"]
+
+    @property
+    def replayed(self) -> Path | None:
+        """The training set of the last run that used up snapshots; others can be made again."""
+        runs = [run for run in history.read(self.options.work) if run.snapshots]
+        return self.options.work / runs[-1].selected if runs else None
+
+    @property
+    def labels(self) -> dict[str, Path]:
+        """The files of labels, by what they are to a stage."""
+        reviewed = history.labels_file(self.options.work)
+        given = {"labelled": self.options.labelled, "golden": self.options.golden}
+        return given | ({"reviewed": reviewed} if reviewed.exists() else {})
+
+    @property
+    def streams(self) -> dict[str, Path]:
+        """The files of unlabelled texts, by what they are to a stage."""
+        found = {f"snapshot {each.name}": each for each in self.snapshots}
+        if self.options.unlabelled:
+            found["unlabelled"] = self.options.unlabelled
+        return found | ({"replay": self.replayed} if self.replayed else {})
