@@ -15,6 +15,7 @@ STOP_SECONDS: Final = 10.0
 # keeps reconnecting to a stopped broker can be lent the broker's own port, connect to itself, and
 # hold the port against the restart.
 _PORTS: Final = range(20_000, 32_000)
+_given: Final[set[int]] = set()
 
 # ApiVersions, version 0: what every Kafka client asks first. Size, key 18, version, correlation
 # id, no client id.
@@ -96,10 +97,14 @@ class Process:
 
 
 def free_port() -> int:
-    """A port on which nothing listens now, outside the range of outgoing connections."""
+    """A port on which nothing listens now, outside the range of outgoing connections.
+
+    None is given twice: those given may not be listened on yet.
+    """
     for _ in range(100):
         port = _PORTS[secrets.randbelow(len(_PORTS))]
-        if is_free(port):
+        if port not in _given and is_free(port):
+            _given.add(port)
             return port
     raise BrokerError(f"no free port on {HOST} between {_PORTS.start} and {_PORTS.stop}")
 

@@ -294,6 +294,12 @@ def test_a_broker_that_ends_at_once_shows_its_last_words(
         second.start()
 
 
+def test_a_free_port_is_given_once() -> None:
+    ports = [process.free_port() for _ in range(500)]
+
+    assert len(set(ports)) == len(ports)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_runs_until_it_is_interrupted(number: signal.Signals) -> None:
     port = process.free_port()
