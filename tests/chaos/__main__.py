@@ -20,7 +20,7 @@ from tests.chaos.play import cluster_for, play
 
 
 async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:
-    """Play main cells `rounds` times and the others once; results go to `out` as they come.
+    """Play every cell `rounds` times, main ones first; results go to `out` as they come.
 
     What `out` has of the same seed and size is not played again.
     """
@@ -45,9 +45,14 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
 
 
 def _order(cells: list[Cell], rounds: int) -> list[tuple[int, Cell]]:
-    """Main cells round by round, then the others."""
-    main = [(number, cell) for number in range(1, rounds + 1) for cell in cells if cell.main]
-    return main + [(1, cell) for cell in cells if not cell.main]
+    """Main cells round by round, then the others round by round."""
+    return [
+        (number, cell)
+        for main in (True, False)
+        for number in range(1, rounds + 1)
+        for cell in cells
+        if cell.main is main
+    ]
 
 
 def _played(out: Path, seed: str, messages: int) -> dict[tuple[int, str], Result]:
@@ -70,7 +75,7 @@ def _print(result: Result, number: int) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", default=secrets.token_hex(4), help="the same faults again")
-    parser.add_argument("--rounds", type=int, default=3, help="of main cells (3); others: 1")
+    parser.add_argument("--rounds", type=int, default=3, help="of each cell (3)")
     parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
     parser.add_argument("--only", default="", help="cells whose name matches this expression")
     parser.add_argument("--write", type=Path, help="the page that gets the table")
