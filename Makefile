@@ -8,10 +8,10 @@ INSTALLED_DEPLOY := $(VENV)/.installed-lint-deploy
 PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(RUN) -m pip install --quiet --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo loop-demo test test-kafka chaos kafka-up kafka-down lint format schemas bench lint-deploy clean
+.PHONY: help install demo loop-demo test test-kafka chaos kafka-up kafka-down lint format schemas bench bundled-model lint-deploy clean
 
 help: ## show this list
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(INSTALLED) ## install everything into .venv
 
@@ -37,6 +37,11 @@ kafka-up: $(INSTALLED) ## start three brokers of Apache Kafka that stay, on .kaf
 
 kafka-down: $(INSTALLED) ## stop them; the records stay
 	@$(RUN) -m deploy.kafka down
+
+bundled-model: $(INSTALLED) ## make the bundled model anew; DATA=folder of public text; takes hours
+	@test -n "$(DATA)" || { echo "say where the public text is: make bundled-model DATA=folder" >&2; exit 2; }
+	@$(PIP) --editable '.[bundled]'
+	@$(RUN) -m models $(DATA) --out models/maum-small
 
 lint: $(INSTALLED) ## check style, formatting and types
 	@$(RUN) -m ruff check .

@@ -172,7 +172,9 @@ def arguments(
         warmup_steps=int(options.warmup_share * steps),
         weight_decay=options.weight_decay,
         max_grad_norm=options.gradient_clip,
-        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        bf16=has_bf16(),
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="group_by_length" if options.group_by_length else "random",
         eval_strategy=every,
         save_strategy=every,
         logging_strategy=every,
@@ -230,6 +232,14 @@ def last_whole(checkpoints: Path) -> str | None:
         else:
             shutil.rmtree(each)
     return str(steps[max(steps)]) if steps else None
+
+
+def has_bf16() -> bool:
+    """Whether the device multiplies bf16 itself; where it does not, fp32 is faster."""
+    if torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported())
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def _check_labels(spec: str, config: Any) -> None:  # noqa: ANN401  (any model's)

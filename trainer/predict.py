@@ -10,6 +10,7 @@ import numpy as np
 
 from schemas.emotion import EMOTIONS
 from trainer.scores import Floats
+from trainer.settings import TrainerSettings
 from worker.batcher import Batcher
 from worker.classifier import Classifier
 from worker.engines import InferenceError
@@ -63,6 +64,15 @@ def predict(
             bar.update(sum(map(len, places)))
     seconds = max(perf_counter() - started, 1e-9)
     return Predictions(probabilities, len(texts) / seconds)
+
+
+def of(model: Path, texts: Sequence[str], options: TrainerSettings) -> Floats:
+    """(n, 6): what the model in a folder says of `texts`.
+
+    Raises ModelError, EngineError, InferenceError.
+    """
+    classifier, budget = load(model, options.max_length, options.threads)
+    return predict(classifier, texts, budget).probabilities
 
 
 def batches(

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 from schemas.instant import datetime_text
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from trainer import registry
+from trainer import publish, registry
 from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
 from worker import classifier
@@ -43,7 +43,10 @@ def promote(
 def state(
     model: Path, options: TrainerSettings, *, made_at: str, metrics: Mapping[str, float]
 ) -> ModelManifest:
-    """The manifest of a student: what it is, and what it was made with. Raises RegistryError."""
+    """The manifest of what `publish` left: what it is, and what it was made with.
+
+    Raises RegistryError.
+    """
     try:
         labels = classifier.read_labels(classifier.read_config(model), model)
     except ModelError as error:
@@ -57,6 +60,7 @@ def state(
         parent=options.student,
         metrics=metrics,
         settings=told,
+        int8=publish.int8(model),
     )
 
 

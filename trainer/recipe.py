@@ -201,6 +201,17 @@ class Recipe:
         done = self._stage("compare", evaluations | models, FLOORS | {"resamples"}, make)
         return compare.read(done.folder / COMPARISON)
 
+    def published(self, student: Done) -> Done:
+        """A student with its int8 graph. Raises ModelError, EngineError."""
+        from trainer.publish import publish  # noqa: PLC0415  (lazy: brings the classifier)
+
+        model = student.folder / "model"
+
+        def make(folder: Path) -> Numbers:
+            return publish(model, folder, self.options)
+
+        return self._stage("publish", {"model": model}, {"name", "max_length"}, make)
+
     def measured(self, model: Path) -> Evaluation:
         """A model's figures on the golden set."""
         return evaluate.read(self.evaluated(model).folder)[0]
@@ -231,12 +242,12 @@ class Recipe:
         student = self.student(self.selection)
         store = Registry(self.options.registry, self.options.name)
         standing = store.alias(self.options.alias)
-        model = student.folder / "model"
+        model = self.published(student).folder / "model"
         stated = promote.state(
             model,
             self.options,
             made_at=student.manifest.finished_at,
-            metrics=self.evaluated(model).manifest.numbers,
+            metrics=self.evaluated(student.folder / "model").manifest.numbers,
         )
         if standing and standing.version == stated.version:
             self.say(f"promote: {standing.version} serves already")

@@ -20,7 +20,7 @@ from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
 
 from schemas import manifest
-from schemas.manifest import ModelManifest
+from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
 
 LOCK: Final = "promote.lock"
@@ -208,6 +208,7 @@ def state(  # noqa: PLR0913  (what a manifest states)
     parent: str | None,
     metrics: Mapping[str, float],
     settings: Mapping[str, str | int | float | bool | None],
+    int8: Int8Check | None = None,
 ) -> ModelManifest:
     """The manifest of a model folder; the version is its day and the hash of its files."""
     files = manifest.build_files(folder)
@@ -221,6 +222,7 @@ def state(  # noqa: PLR0913  (what a manifest states)
         "parent": parent,
         "metrics": dict(metrics),
         "settings": dict(settings),
+        "int8": int8,
     }
     return ModelManifest.model_validate(facts)
 

@@ -45,6 +45,10 @@ class TrainerSettings(BaseSettings):
     epochs: int = Field(5, ge=1, description="passes over the data, at most")
     patience: int = Field(2, ge=1, description="epochs without a better macro-F1 before stopping")
     batch_size: int = Field(32, ge=1, description="texts a step and device")
+    group_by_length: bool = Field(
+        False,  # noqa: FBT003
+        description="batches of texts of like length: less padding, quicker on CPU",
+    )
     teacher_learning_rate: float = Field(2e-5, gt=0, description="peak, after warm-up")
     student_learning_rate: float = Field(3e-5, gt=0, description="peak, after warm-up")
     warmup_share: Share = Field(0.1, description="share of the steps that warm up")
@@ -113,6 +117,7 @@ FIT: Final = {
     "epochs",
     "patience",
     "batch_size",
+    "group_by_length",
     "warmup_share",
     "weight_decay",
     "label_smoothing",

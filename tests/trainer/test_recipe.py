@@ -64,6 +64,7 @@ def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: Trainer
         "pseudo-label",
         "select",
         "finetune (seed)",
+        "publish",
         "evaluate",
         "promote",
         "report",

@@ -1,7 +1,7 @@
 """Which engine a model gets on CPU: int8 where it was found to agree with fp32, or else fp32.
 
-The int8 graph is made once, checked, and kept with its manifest in a folder of the cache that is
-named by the hash of the model's files. fp32 graphs are written anew at each start, which is quick.
+The int8 graph is made once, checked, and kept with its manifest in a folder that is named by the
+hash of the model's files: in the model's own where its publisher put it there, or in the cache. fp32 graphs are written anew at each start, which is quick.
 """
 
 import hashlib
@@ -115,8 +115,8 @@ def _torch(source: Source, threads: int) -> Engine:
 
 def _cached(source: Source, threads: int) -> Export:
     """The model's export, from the cache or made and put there. Raises EngineError."""
-    folder = source.cache / "engines" / key(source.folder)
-    known = _read(folder)
+    folder = _place(source.cache, source.folder)
+    known = shipped(source.folder) or _read(folder)
     if known is not None:
         return known
     log.info("making the int8 graph and checking it; once for this model")
@@ -132,8 +132,17 @@ def _cached(source: Source, threads: int) -> Export:
     return export
 
 
+def shipped(model: Path) -> Export | None:
+    """The graph that came with the model in the folder `model`, if one for this processor did."""
+    return _read(_place(model, model))
+
+
+def _place(base: Path, model: Path) -> Path:
+    return base / "engines" / key(model)
+
+
 def _read(folder: Path) -> Export | None:
-    """What is in the cache, unless it is spoilt."""
+    """The export in `folder`, unless it is spoilt."""
     try:
         manifest = ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
         graph = (folder / GRAPH).read_bytes()

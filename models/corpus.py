@@ -1,0 +1,74 @@
+"""Public Korean text, as the recipe of the bundled model reads it from a folder.
+
+`reviews.txt.xz`: film reviews of e9t/nsmc (CC0), one a line. `chatbot.tsv`: songys/Chatbot_data
+(MIT), columns question and answer. `kote_6.tsv`: comments of searle-j/KOTE (MIT) that fall into one
+of the six emotions, columns emotion and text. None of it is part of this project.
+"""
+
+import hashlib
+import lzma
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from trainer import dataset
+from trainer.dataset import DataError, Labelled, Text
+from trainer.leakage import Firewall
+
+FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv")
+HELD_OUT: Final = 0.2  # share of the comments that only score
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Texts by what they may be used for; nothing of `held_out` or golden is in the others."""
+
+    reviews: list[Text]
+    questions: list[Text]
+    answers: list[Text]
+    comments: list[Labelled]
+    held_out: list[Labelled]
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything that is learned from without its label."""
+        parts = (self.reviews, self.questions, self.answers, self.comments)
+        return [row.text for part in parts for row in part]
+
+
+def read(folder: Path, golden: Path) -> Corpus:
+    """Read the folder; what repeats a golden text or a held-out comment is left out.
+
+    Raises DataError.
+    """
+    comments = dataset.read_labelled(folder / "kote_6.tsv")
+    held_out = [row for row in comments if _draw(row.text) < HELD_OUT]
+    firewall = Firewall([*dataset.read_golden(golden), *held_out])
+    dialogues = dataset.read_table(folder / "chatbot.tsv")
+    sides = {
+        side: [Text(f"chatbot-{side}-{n}", row[side]) for n, row in enumerate(dialogues)]
+        for side in ("question", "answer")
+    }
+    return Corpus(
+        firewall.without(_reviews(folder / "reviews.txt.xz")),
+        firewall.without(sides["question"]),
+        firewall.without(sides["answer"]),
+        firewall.without([row for row in comments if _draw(row.text) >= HELD_OUT]),
+        held_out,
+    )
+
+
+def _reviews(path: Path) -> list[Text]:
+    try:
+        with lzma.open(path, "rt", encoding="utf-8") as file:
+            return [
+                Text(f"review-{n}", line.strip()) for n, line in enumerate(file) if line.strip()
+            ]
+    except (OSError, lzma.LZMAError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+
+
+def _draw(text: str) -> float:
+    """A number in [0, 1) that a text always has."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

@@ -1,0 +1,91 @@
+"""The student → the bundled folder: calibrated, halved, with its graph, card and manifest."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from string import Template
+from typing import Final
+
+import orjson
+from safetensors.numpy import load_file, save_file
+
+from models import figures, teachers
+from schemas import manifest
+from schemas.emotion import EMOTIONS
+from schemas.instant import datetime_text
+from trainer import calibrate, dataset, predict, publish, registry
+from trainer.dataset import Labelled
+from trainer.settings import TrainerSettings
+
+NAME: Final = "maum-small"
+CARD: Final = Path(__file__).resolve().parent / "card.md"
+LAST: Final = ("classifier.out_proj.weight", "classifier.out_proj.bias")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What the stages left: the student, the TF-IDF model, the figures; and held-out labels."""
+
+    student: Path
+    plain: Path
+    measured: Path
+    held_out: list[Labelled]
+
+
+def write(out: Path, made: Made, options: TrainerSettings) -> None:
+    """Fill `out`, which is replaced, and score it on the golden set, once.
+
+    Raises ModelError, EngineError, InferenceError, OSError.
+    """
+    heat = temperature(made.student, made.held_out, options)
+    facts = orjson.loads((made.measured / figures.FACTS).read_bytes())
+    with tempfile.TemporaryDirectory() as scratch:
+        model = Path(scratch) / "half"
+        model.mkdir()
+        for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(made.student / name, model)
+        halve(made.student / "model.safetensors", model / "model.safetensors", heat)
+        publish.publish(model, Path(scratch) / "publish", options)
+        shipped = Path(scratch) / "publish" / "model"
+        golden = dataset.read_golden(options.golden)
+        words = [row.text for row in golden]
+        facts["shipped on golden"] = figures.measure(
+            predict.of(shipped, words, options), golden, options
+        )
+        baseline = teachers.say(made.plain, words)
+        facts["TF-IDF on golden"] = figures.measure(baseline, golden, options)
+        told = Template(CARD.read_text(encoding="utf-8"))
+        card = told.substitute(figures=figures.table(facts), temperature=f"{heat:.2f}")
+        (shipped / "README.md").write_text(card, encoding="utf-8")
+        stated = registry.state(
+            shipped,
+            NAME,
+            labels=EMOTIONS,
+            made_at=datetime_text(datetime.now(UTC)),
+            parent=None,
+            metrics={what: each["macro_f1"][0] for what, each in facts.items()},
+            settings={"temperature": heat, **options.model_dump(include={"epochs", "seed"})},
+            int8=publish.int8(shipped),
+        )
+        body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
+        (shipped / manifest.FILE_NAME).write_bytes(body)
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(shipped, out)
+
+
+def temperature(student: Path, held_out: list[Labelled], options: TrainerSettings) -> float:
+    """What divides the logits so that confidence means what it says on held-out labels."""
+    said = predict.of(student, [row.text for row in held_out], options)
+    return calibrate.temperature(said, teachers.indices(held_out))
+
+
+def halve(source: Path, target: Path, heat: float) -> None:
+    """The weights in fp16 (they are served in fp32 or int8), the last layer's divided by `heat`."""
+    weights = load_file(source)
+    for name in LAST:
+        weights[name] = weights[name] / heat
+    save_file(
+        {name: each.astype("float16") for name, each in weights.items()}, target, {"format": "pt"}
+    )

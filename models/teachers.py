@@ -1,0 +1,109 @@
+"""Several teachers as one: transformers of different seeds, and a TF-IDF model beside them."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import joblib
+import numpy as np
+
+from schemas.emotion import EMOTIONS
+from trainer import calibrate, dataset, predict, pseudo_label
+from trainer.dataset import Labelled, Pseudo, Text
+from trainer.scores import Floats, Labels, score
+from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
+
+PLAIN: Final = "tf-idf.joblib"
+WEIGHTS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the TF-IDF model
+PART: Final = 16_384  # texts at a time, through it
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """The mean opinion: on texts without label, and on held-out labels."""
+
+    rows: list[Pseudo]
+    held_out: Floats  # (n, 6)
+    labels: Labels  # (n,)
+    plain_weight: float
+    prior: Mapping[str, float]  # share of each emotion among `rows`
+    numbers: Numbers  # macro-F1 on the held-out labels: of each, and of all
+
+
+def plain(train: Sequence[Labelled], held_out: Sequence[Labelled], folder: Path) -> Numbers:
+    """Fit characters' TF-IDF and a logistic regression into `folder`; the floor for all else."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415  (lazy)
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
+
+    model = make_pipeline(
+        TfidfVectorizer(analyzer="char", ngram_range=(1, 5), min_df=2, sublinear_tf=True),
+        LogisticRegression(C=10, class_weight="balanced", max_iter=300),
+    )
+    model.fit([row.text for row in train], [EMOTIONS.index(row.emotion) for row in train])
+    joblib.dump(model, folder / PLAIN)
+    found = say(folder, [row.text for row in held_out]).argmax(axis=1)
+    return {"macro_f1": score(indices(held_out), found).macro_f1}
+
+
+def say(folder: Path, texts: Sequence[str]) -> Floats:
+    """(n, 6): what the TF-IDF model in `folder` says."""
+    model: Any = joblib.load(folder / PLAIN)
+    parts = [model.predict_proba(texts[at : at + PART]) for at in range(0, len(texts), PART)]
+    return np.concatenate(parts)
+
+
+def together(
+    models: Sequence[Path],
+    plain_folder: Path,
+    said: Sequence[Path],
+    held_out: Sequence[Labelled],
+    options: TrainerSettings,
+) -> Together:
+    """Average the teachers; TF-IDF weighs what makes the held-out labels most likely.
+
+    `said`: what each of `models` said of the same texts. Raises DataError, ModelError, EngineError,
+    InferenceError.
+    """
+    labels, words = indices(held_out), [row.text for row in held_out]
+    each = [predict.of(model, words, options) for model in models]
+    neural, simple = np.mean(each, axis=0), say(plain_folder, words)
+    weight = min(WEIGHTS, key=lambda share: _loss((1 - share) * neural + share * simple, labels))
+    opinions = [dataset.read_pseudo(path) for path in said]
+    texts = [Text(row.id, row.text) for row in opinions[0]]
+    mean = np.mean([[row.scores for row in rows] for rows in opinions], axis=0)
+    mean = (1 - weight) * mean + weight * say(plain_folder, [row.text for row in texts])
+    rows = [
+        Pseudo(**(row | {"scores": tuple(row["scores"])})) for row in pseudo_label.rows(texts, mean)
+    ]
+    both = (1 - weight) * neural + weight * simple
+    count = np.bincount(mean.argmax(axis=1), minlength=len(EMOTIONS)) / len(rows)
+    numbers = {f"teacher_{n}": _f1(one, labels) for n, one in enumerate(each)}
+    numbers |= {"teacher_tf_idf": _f1(simple, labels), "together": _f1(both, labels)}
+    prior = dict(zip(EMOTIONS, count.tolist(), strict=True))
+    return Together(rows, both, labels, weight, prior, numbers)
+
+
+def some(rows: Sequence[T], count: int, seed: int = 7) -> list[T]:
+    """`count` of them at random, in their order."""
+    places = random.Random(seed).sample(range(len(rows)), min(count, len(rows)))  # noqa: S311
+    return [rows[place] for place in sorted(places)]
+
+
+def indices(rows: Sequence[Labelled]) -> Labels:
+    """(n,): each label's place among `EMOTIONS`."""
+    return np.array([EMOTIONS.index(row.emotion) for row in rows], dtype=np.int64)
+
+
+def _loss(probabilities: Floats, labels: Labels) -> float:
+    softened = calibrate.soften(probabilities, calibrate.temperature(probabilities, labels))
+    return float(-np.log(softened[np.arange(len(labels)), labels] + 1e-12).mean())
+
+
+def _f1(probabilities: Floats, labels: Labels) -> float:
+    return score(labels, probabilities.argmax(axis=1)).macro_f1

@@ -1,0 +1,44 @@
+"""A student → the folder that is promoted: the model, and its int8 graph, made and checked once."""
+
+import shutil
+from pathlib import Path
+
+from schemas.manifest import Int8Check
+from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
+from worker import classifier
+from worker.classifier import ModelId
+from worker.engines import export
+
+
+def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
+    """Copy `model` to `folder`/model and put the graph for this kind of processor beside it.
+
+    Workers on another kind make their own, and so do all where this one cannot be made. Raises
+    ModelError, EngineError.
+    """
+    shipped = folder / "model"
+    shutil.copytree(model, shipped, dirs_exist_ok=True)
+    # The folder is its own cache: there the worker looks first.
+    classifier.load(
+        shipped,
+        ModelId(options.name, "candidate"),
+        device="cpu",
+        max_length=options.max_length,
+        threads=options.threads,
+        cache=shipped,
+    )
+    check = int8(shipped)
+    if check is None:
+        return {"int8": 0.0}
+    return {
+        "int8": float(check.used),
+        "int8_agreement": check.agreement,
+        "int8_macro_f1_delta": check.macro_f1_delta,
+    }
+
+
+def int8(shipped: Path) -> Int8Check | None:
+    """What was found when the graph in `shipped` was made; None where there is none."""
+    found = export.shipped(shipped)
+    return found.manifest.int8 if found else None
