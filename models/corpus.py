@@ -41,8 +41,7 @@ def read(folder: Path, golden: Path) -> Corpus:
 
     Raises DataError.
     """
-    comments = dataset.read_labelled(folder / "kote_6.tsv")
-    held_out = [row for row in comments if _draw(row.text) < HELD_OUT]
+    comments, held_out = read_comments(folder)
     firewall = Firewall([*dataset.read_golden(golden), *held_out])
     dialogues = dataset.read_table(folder / "chatbot.tsv")
     sides = {
@@ -53,9 +52,17 @@ def read(folder: Path, golden: Path) -> Corpus:
         firewall.without(_reviews(folder / "reviews.txt.xz")),
         firewall.without(sides["question"]),
         firewall.without(sides["answer"]),
-        firewall.without([row for row in comments if _draw(row.text) >= HELD_OUT]),
+        firewall.without(comments),
         held_out,
     )
+
+
+def read_comments(folder: Path) -> tuple[list[Labelled], list[Labelled]]:
+    """(to learn from, held out): a text decides by itself on which side it is. Raises DataError."""
+    rows = dataset.read_labelled(folder / "kote_6.tsv")
+    held_out = [_draw(row.text) < HELD_OUT for row in rows]
+    kept = [row for row, held in zip(rows, held_out, strict=True) if not held]
+    return kept, [row for row, held in zip(rows, held_out, strict=True) if held]
 
 
 def _reviews(path: Path) -> list[Text]:

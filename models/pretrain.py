@@ -253,7 +253,8 @@ def save(model: RobertaForMaskedLM, tokenizer: Tokenizer, folder: Path) -> None:
 
 def _pace(step: int, schedule: Schedule) -> float:
     warm = max(1, int(schedule.warm_up * schedule.steps))
-    return min((step + 1) / warm, max(0.0, (schedule.steps - step) / (schedule.steps - warm)))
+    falling = max(0, schedule.steps - step) / max(1, schedule.steps - warm)
+    return min((step + 1) / warm, falling)
 
 
 def _joined(rows: Sequence[Ids]) -> Iterator[Ids]:
