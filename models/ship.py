@@ -26,16 +26,19 @@ LAST: Final = ("classifier.out_proj.weight", "classifier.out_proj.bias")
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What the stages left: the student, the TF-IDF model, the figures; and held-out labels."""
+    """What the stages left: the student of an `arm`, TF-IDF, figures; and held-out labels."""
 
+    arm: str
     student: Path
     plain: Path
     measured: Path
     held_out: list[Labelled]
 
 
-def write(out: Path, made: Made, options: TrainerSettings) -> None:
+def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSettings) -> None:
     """Fill `out`, which is replaced, and score it on the golden set, once.
+
+    `told_facts`: what else the card says.
 
     Raises ModelError, EngineError, InferenceError, OSError.
     """
@@ -57,7 +60,9 @@ def write(out: Path, made: Made, options: TrainerSettings) -> None:
         baseline = teachers.say(made.plain, words)
         facts["TF-IDF on golden"] = figures.measure(baseline, golden, options)
         told = Template(CARD.read_text(encoding="utf-8"))
-        card = told.substitute(figures=figures.table(facts), temperature=f"{heat:.2f}")
+        card = told.substitute(
+            figures=figures.table(facts), temperature=f"{heat:.2f}", arm=made.arm, **told_facts
+        )
         (shipped / "README.md").write_text(card, encoding="utf-8")
         stated = registry.state(
             shipped,
