@@ -14,6 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from worker import records
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -69,6 +70,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     """An aiokafka consumer, read_committed, that never commits or resets by itself."""
 
     def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
+        records.install()
         self._topic = settings.input_topic
         self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(
@@ -129,9 +131,6 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             return {}
         except UnsupportedCodecError as error:
             raise KafkaProblemError(f"a record batch cannot be read: {error}") from error
-        except UnicodeDecodeError as error:
-            message = f"{self._topic}: a record has a header name that is not UTF-8 ({error})"
-            raise KafkaProblemError(message) from error
         return fetched
 
     async def _step_into_range(self, positions: Mapping[TopicPartition, int]) -> None:
