@@ -85,7 +85,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_poll_interval_ms=settings.max_poll_interval_ms,
             max_partition_fetch_bytes=max(1_048_576, settings.max_message_bytes),
-            metadata_max_age_ms=30_000,  # a topic that gains partitions is noticed this fast
+            # A topic that gains partitions is noticed this fast, by one small request a worker;
+            # aiokafka's own five minutes would leave their messages lying that long.
+            metadata_max_age_ms=5_000,
         )
 
     async def start(self, assignments: Assignments) -> None:
