@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.errors import IllegalOperation, KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -77,13 +77,18 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
-        acknowledged = await _send(producer, source, outputs)
-        await producer.send_offsets_to_transaction(
-            {source: OffsetAndMetadata(next_offset, "")}, self._group_id
-        )
-        # aiokafka commits even when a batch of the transaction was refused, so look at each.
-        await _settled(acknowledged)
-        await producer.commit_transaction()
+        try:
+            acknowledged = await _send(producer, source, outputs)
+            await producer.send_offsets_to_transaction(
+                {source: OffsetAndMetadata(next_offset, "")}, self._group_id
+            )
+            # aiokafka commits even when a batch of the transaction was refused, so look at each.
+            await _settled(acknowledged)
+            await producer.commit_transaction()
+        except (IllegalOperation, AssertionError) as error:
+            # The cluster refused a part of it meanwhile (a right, say): aiokafka then tells whoever
+            # asks next only that there is no transaction, and keeps the reason for its end.
+            raise _why_it_ended(producer) or error from error
 
     async def close(self, source: TopicPartition) -> None:
         """Drop the partition's producer; an open transaction is aborted by the next one."""
@@ -91,9 +96,7 @@ class TransactionalPublisher:
         if producer is not None:
             await _close(producer)
             # A fenced producer fails a future that nobody awaits, and asyncio would complain of it.
-            ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
-            if ended is not None and ended.done() and not ended.cancelled():
-                ended.exception()
+            _why_it_ended(producer)
 
     async def stop(self) -> None:
         """Close the producers of all partitions."""
@@ -226,6 +229,15 @@ async def _close(producer: AIOKafkaProducer) -> None:
             sender.cancel()
         producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (who waits there)
         await producer.client.close()
+
+
+def _why_it_ended(producer: AIOKafkaProducer) -> BaseException | None:
+    """What went wrong with the producer's last transaction, if anything did."""
+    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001  (nothing public tells)
+    if ended is None or not ended.done() or ended.cancelled():
+        return None
+    error: BaseException | None = ended.exception()
+    return error
 
 
 async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:

@@ -66,8 +66,9 @@ async def run(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
         with suppress(asyncio.CancelledError):
             await serving
     except* PROBLEMS as group:
-        for error in leaves(group):
-            log.error("stopped", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
+        # Partitions that met the same obstacle at once say it once.
+        for reason in dict.fromkeys(kafka.line(error) for error in leaves(group)):
+            log.error("stopped", reason=reason)  # noqa: TRY400  (one clear line)
         failed = True
     finally:
         stopping.cancel()
