@@ -98,10 +98,13 @@ def _classify(arguments: argparse.Namespace) -> int:
 
     async def classify() -> int:
         inference = parts.inference(options, parts.classifier(options), Metrics())
-        run = Run(inference, options, write, complain)
+        run = Run(inference, options, write, complain, sys.stdout.buffer.flush)
         with given as file:
             return await run.classify(file)
 
+    # Ctrl-C ends it as it ends any filter: Python would wait for the thread that reads, and that
+    # for the next line.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         bad = asyncio.run(classify())
         sys.stdout.buffer.flush()
