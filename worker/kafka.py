@@ -17,6 +17,7 @@ FATAL: Final = (
     errors.SaslAuthenticationFailed,
     errors.AuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
     errors.UnsupportedVersionError,
     errors.IncompatibleBrokerVersion,
     errors.InvalidTopicError,
@@ -70,8 +71,16 @@ TOO_LARGE: Final = (
     "an output is larger than its topic takes ({text}): raise max.message.bytes of the dead letter "
     "and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
 )
+LOGIN: Final = (
+    "Kafka refuses the login ({text}): look at KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, "
+    "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+)
 # What to do about an error; {text} is Kafka's own word, {name} what it is about.
 HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
+    errors.AuthenticationFailedError: LOGIN,
+    errors.SaslAuthenticationFailed: LOGIN,
+    errors.UnsupportedSaslMechanismError: LOGIN,
+    errors.IllegalSaslStateError: LOGIN,
     errors.TopicAuthorizationFailedError: (
         "no right to use the topic {name}: grant Read on the input and Write on the outputs"
     ),

@@ -149,6 +149,17 @@ async def test_a_missing_right_ends_it_with_one_line(
     await nothing_committed(cluster, settings)
 
 
+async def test_a_login_that_is_refused_ends_the_start_with_one_line(
+    cluster: Cluster, brokers: Brokers
+) -> None:
+    settings = cluster.settings()
+    wrong = secured(brokers) | {"KAFKA_SASL_PASSWORD": "no such password"}
+    async with running(cluster, settings, WORKER_START_SECONDS="600", **wrong) as worker:
+        await worker.says("Kafka refuses the login")
+        await worker.ends(1)
+    assert "no such password" not in worker.said
+
+
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
 @pytest.mark.parametrize("output", ["emotion_topic", "review_topic", "dead_letter_topic"])
 async def test_one_output_that_may_not_be_written_ends_it_with_one_line(
