@@ -24,6 +24,7 @@ from worker.codec import Output
 log = structlog.get_logger(__name__)
 
 MAX_BATCH_BYTES: Final = 262_144
+GZIP: Final = 1  # in Kafka's record batches
 CLOSE_SECONDS: Final = 5.0
 METADATA_SECONDS: Final = 10.0
 
@@ -189,12 +190,25 @@ async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
 
 
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
-    batches = [producer.create_batch()]
+    batches: list[BatchBuilder] = []
     for _, key, value, headers in outputs:
-        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
-            batches.append(producer.create_batch())
-            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+        large = value is not None and len(value) > MAX_BATCH_BYTES
+        record = {"timestamp": None, "key": key, "value": value, "headers": headers}
+        if large or not batches or batches[-1].append(**record) is None:
+            batches.append(_packed(producer) if large else producer.create_batch())
+            batches[-1].append(**record)  # an empty batch takes a record of any size
     return batches
+
+
+def _packed(producer: AIOKafkaProducer) -> BatchBuilder:
+    """A batch that is compressed, as the large record in it may have come.
+
+    Topics bound what is sent, not what it unpacks to: else a record that was small on its way in
+    could not go to the dead letters, and would stop every worker. Of the codecs, any client reads
+    gzip.
+    """
+    transactional = producer._txn_manager.transactional_id is not None  # noqa: SLF001
+    return BatchBuilder(MAX_BATCH_BYTES, GZIP, is_transactional=transactional)
 
 
 @lru_cache(maxsize=65_536)

@@ -1,6 +1,7 @@
 """Everything that goes in comes out once, in order, or as a dead letter."""
 
 import asyncio
+import random
 from typing import Any
 
 import orjson
@@ -145,3 +146,32 @@ async def test_a_header_name_that_is_not_utf_8_stops_nothing(cluster: Cluster) -
     events = await verifier.read(cluster.servers, settings.emotion_topic)
     assert [orjson.loads(event.value)["message_id"] for event in events] == ["m0", "m1", "m3", "m5"]
     assert [event.headers for event in events] == [(("traceparent", TRACEPARENT),)] * 3 + [()]
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_a_record_as_large_as_the_broker_takes_becomes_a_dead_letter(
+    cluster: Cluster, delivery: str
+) -> None:
+    """One that just fits as it is, and one that fits because it was compressed."""
+    settings = cluster.settings(delivery=delivery)
+    await cluster.create(settings, 1)
+    plain, packed = random.Random(7).randbytes(1_048_000), chat(1, "ㅋㅋ" * 1_000_000)  # noqa: S311
+    async with (
+        AIOKafkaProducer(bootstrap_servers=cluster.servers, max_request_size=9_000_000) as producer,
+        AIOKafkaProducer(
+            bootstrap_servers=cluster.servers, max_request_size=9_000_000, compression_type="gzip"
+        ) as packing,
+    ):
+        await producer.send_and_wait(settings.input_topic, chat(0))
+        await producer.send_and_wait(settings.input_topic, plain)
+        await packing.send_and_wait(settings.input_topic, packed)
+        await producer.send_and_wait(settings.input_topic, chat(3))
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(
+        cluster.servers, settings, lambda each: Reason.TOO_LARGE if len(each.value) > 1000 else None
+    )
+    assert report.problems == []
+    letters = await verifier.read(cluster.servers, settings.dead_letter_topic)
+    assert [letter.value for letter in letters] == [plain, packed]
+    assert report.counts["event"] == 2
