@@ -5,8 +5,10 @@ Heavy libraries are imported where they are needed, so that --help and mistakes 
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
@@ -17,6 +19,7 @@ from worker.settings import KafkaSettings, SettingsError, WorkerSettings
 DONE: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
+END_SECONDS: Final = 1.0  # of threads, after a worker has stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,7 +74,16 @@ def _run(_: argparse.Namespace) -> int:
     from worker import serve  # noqa: PLC0415
 
     kafka_settings, options = settings.load(KafkaSettings), settings.load(WorkerSettings)
-    return asyncio.run(serve.run(kafka_settings, options))
+
+    async def run() -> int:
+        code = await serve.run(kafka_settings, options)
+        # All that matters is done; but Python waits for threads, and so for a device that hangs.
+        end = threading.Timer(END_SECONDS, os._exit, [code])
+        end.daemon = True
+        end.start()
+        return code
+
+    return asyncio.run(run())
 
 
 def _classify(arguments: argparse.Namespace) -> int:
