@@ -5,8 +5,10 @@ Heavy libraries are imported where they are needed, so that --help and mistakes 
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
@@ -17,6 +19,7 @@ from worker.settings import KafkaSettings, SettingsError, WorkerSettings
 DONE: Final = 0
 FAILED: Final = 1
 MISUSED: Final = 2
+END_SECONDS: Final = 1.0  # of threads, after a worker has stopped
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,17 +65,25 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return number
+    if not text.isascii() or not text.isdigit() or not int(text):
+        raise argparse.ArgumentTypeError("must be a whole number, at least 1")
+    return int(text)
 
 
 def _run(_: argparse.Namespace) -> int:
     from worker import serve  # noqa: PLC0415
 
     kafka_settings, options = settings.load(KafkaSettings), settings.load(WorkerSettings)
-    return asyncio.run(serve.run(kafka_settings, options))
+
+    async def run() -> int:
+        code = await serve.run(kafka_settings, options)
+        # All that matters is done; but Python waits for threads, and so for a device that hangs.
+        end = threading.Timer(END_SECONDS, os._exit, [code])
+        end.daemon = True
+        end.start()
+        return code
+
+    return asyncio.run(run())
 
 
 def _classify(arguments: argparse.Namespace) -> int:
@@ -98,10 +109,13 @@ def _classify(arguments: argparse.Namespace) -> int:
 
     async def classify() -> int:
         inference = parts.inference(options, parts.classifier(options), Metrics())
-        run = Run(inference, options, write, complain)
+        run = Run(inference, options, write, complain, sys.stdout.buffer.flush)
         with given as file:
             return await run.classify(file)
 
+    # Ctrl-C ends it as it ends any filter: Python would wait for the thread that reads, and that
+    # for the next line.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         bad = asyncio.run(classify())
         sys.stdout.buffer.flush()

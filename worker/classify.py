@@ -70,8 +70,12 @@ class Run:
         settings: WorkerSettings,
         write: Callable[[bytes], object],
         complain: Callable[[str], object],
+        flush: Callable[[], object] = lambda: None,
     ) -> None:
-        """`write` takes one event's bytes, `complain` one line about a bad input line."""
+        """`write` takes one event's bytes, `complain` one line about a bad input line.
+
+        `flush` is called whenever all that was read is answered: nobody waits for a full buffer.
+        """
         self.router = Router(settings)
         self.in_flight = 0  # tokens
         self.bad = 0
@@ -79,6 +83,7 @@ class Run:
         self._max_bytes = settings.max_message_bytes
         self._write = write
         self._complain = complain
+        self._flush = flush
         self._tracker: OffsetTracker[bytes | str] = OffsetTracker(0)
         self._released = asyncio.Event()
 
@@ -156,6 +161,8 @@ class Run:
             else:
                 self.bad += 1
                 self._complain(f"line {first + place + 1}: {each}")
+        if self._tracker.empty:
+            self._flush()
         self._released.set()
 
 

@@ -14,6 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
+from worker import records
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -69,6 +70,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     """An aiokafka consumer, read_committed, that never commits or resets by itself."""
 
     def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
+        records.install()
         self._topic = settings.input_topic
         self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(
@@ -83,7 +85,9 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_poll_interval_ms=settings.max_poll_interval_ms,
             max_partition_fetch_bytes=max(1_048_576, settings.max_message_bytes),
-            metadata_max_age_ms=30_000,  # a topic that gains partitions is noticed this fast
+            # A topic that gains partitions is noticed this fast, by one small request a worker;
+            # aiokafka's own five minutes would leave their messages lying that long.
+            metadata_max_age_ms=5_000,
         )
 
     async def start(self, assignments: Assignments) -> None:
@@ -129,9 +133,6 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             return {}
         except UnsupportedCodecError as error:
             raise KafkaProblemError(f"a record batch cannot be read: {error}") from error
-        except UnicodeDecodeError as error:
-            message = f"{self._topic}: a record has a header name that is not UTF-8 ({error})"
-            raise KafkaProblemError(message) from error
         return fetched
 
     async def _step_into_range(self, positions: Mapping[TopicPartition, int]) -> None:

@@ -17,6 +17,7 @@ FATAL: Final = (
     errors.SaslAuthenticationFailed,
     errors.AuthenticationFailedError,
     errors.UnsupportedSaslMechanismError,
+    errors.IllegalSaslStateError,
     errors.UnsupportedVersionError,
     errors.IncompatibleBrokerVersion,
     errors.InvalidTopicError,
@@ -70,16 +71,24 @@ TOO_LARGE: Final = (
     "an output is larger than its topic takes ({text}): raise max.message.bytes of the dead letter "
     "and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
 )
-# What to do about an error; {text} is Kafka's own word.
+LOGIN: Final = (
+    "Kafka refuses the login ({text}): look at KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, "
+    "KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD"
+)
+# What to do about an error; {text} is Kafka's own word, {name} what it is about.
 HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
+    errors.AuthenticationFailedError: LOGIN,
+    errors.SaslAuthenticationFailed: LOGIN,
+    errors.UnsupportedSaslMechanismError: LOGIN,
+    errors.IllegalSaslStateError: LOGIN,
     errors.TopicAuthorizationFailedError: (
-        "no right to use the topic ({text}): grant Read on the input and Write on the outputs"
+        "no right to use the topic {name}: grant Read on the input and Write on the outputs"
     ),
     errors.GroupAuthorizationFailedError: (
-        "no right to use the consumer group ({text}): grant Read on WORKER_GROUP_ID"
+        "no right to use the consumer group {name}: grant Read on WORKER_GROUP_ID"
     ),
     errors.TransactionalIdAuthorizationFailed: (
-        "no right to use the transactional id ({text}): grant Write on transactional ids that "
+        "no right to use the transactional id {name}: grant Write on transactional ids that "
         "begin with WORKER_GROUP_ID"
     ),
     errors.MessageSizeTooLargeError: TOO_LARGE,
@@ -100,7 +109,13 @@ def line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     for kind, hint in HINTS.items():
         if isinstance(error, kind):
-            return hint.format(text=text)
+            return hint.format(text=text, name=_name(error) or f"({text})")
     if isinstance(error, errors.KafkaError):
         return f"Kafka: {type(error).__name__}: {text}"
     return text  # ours: written to be read
+
+
+def _name(error: BaseException) -> str:
+    """The topics, group or id that `error` is about; aiokafka gives a name, or a set of them."""
+    about = error.args[0] if error.args else ""
+    return ", ".join(sorted(about)) if isinstance(about, set) else str(about)

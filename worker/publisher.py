@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.errors import IllegalOperation, KafkaError, KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -24,6 +24,7 @@ from worker.codec import Output
 log = structlog.get_logger(__name__)
 
 MAX_BATCH_BYTES: Final = 262_144
+GZIP: Final = 1  # in Kafka's record batches
 CLOSE_SECONDS: Final = 5.0
 METADATA_SECONDS: Final = 10.0
 
@@ -77,13 +78,18 @@ class TransactionalPublisher:
         """Publish `outputs` and commit `next_offset` in one transaction."""
         producer = self._producers[source]
         await producer.begin_transaction()
-        acknowledged = await _send(producer, source, outputs)
-        await producer.send_offsets_to_transaction(
-            {source: OffsetAndMetadata(next_offset, "")}, self._group_id
-        )
-        # aiokafka commits even when a batch of the transaction was refused, so look at each.
-        await _settled(acknowledged)
-        await producer.commit_transaction()
+        try:
+            acknowledged = await _send(producer, source, outputs)
+            await producer.send_offsets_to_transaction(
+                {source: OffsetAndMetadata(next_offset, "")}, self._group_id
+            )
+            # aiokafka commits even when a batch of the transaction was refused, so look at each.
+            await _settled(acknowledged)
+            await producer.commit_transaction()
+        except (IllegalOperation, AssertionError) as error:
+            # The cluster refused a part of it meanwhile (a right, say): aiokafka then tells whoever
+            # asks next only that there is no transaction, and keeps the reason for its end.
+            raise _why_it_ended(producer) or error from error
 
     async def close(self, source: TopicPartition) -> None:
         """Drop the partition's producer; an open transaction is aborted by the next one."""
@@ -91,9 +97,7 @@ class TransactionalPublisher:
         if producer is not None:
             await _close(producer)
             # A fenced producer fails a future that nobody awaits, and asyncio would complain of it.
-            ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001
-            if ended is not None and ended.done() and not ended.cancelled():
-                ended.exception()
+            _why_it_ended(producer)
 
     async def stop(self) -> None:
         """Close the producers of all partitions."""
@@ -186,12 +190,25 @@ async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
 
 
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
-    batches = [producer.create_batch()]
+    batches: list[BatchBuilder] = []
     for _, key, value, headers in outputs:
-        if batches[-1].append(timestamp=None, key=key, value=value, headers=headers) is None:
-            batches.append(producer.create_batch())
-            batches[-1].append(timestamp=None, key=key, value=value, headers=headers)
+        large = value is not None and len(value) > MAX_BATCH_BYTES
+        record = {"timestamp": None, "key": key, "value": value, "headers": headers}
+        if large or not batches or batches[-1].append(**record) is None:
+            batches.append(_packed(producer) if large else producer.create_batch())
+            batches[-1].append(**record)  # an empty batch takes a record of any size
     return batches
+
+
+def _packed(producer: AIOKafkaProducer) -> BatchBuilder:
+    """A batch that is compressed, as the large record in it may have come.
+
+    Topics bound what is sent, not what it unpacks to: else a record that was small on its way in
+    could not go to the dead letters, and would stop every worker. Of the codecs, any client reads
+    gzip.
+    """
+    transactional = producer._txn_manager.transactional_id is not None  # noqa: SLF001
+    return BatchBuilder(MAX_BATCH_BYTES, GZIP, is_transactional=transactional)
 
 
 @lru_cache(maxsize=65_536)
@@ -226,6 +243,15 @@ async def _close(producer: AIOKafkaProducer) -> None:
             sender.cancel()
         producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (who waits there)
         await producer.client.close()
+
+
+def _why_it_ended(producer: AIOKafkaProducer) -> BaseException | None:
+    """What went wrong with the producer's last transaction, if anything did."""
+    ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001  (nothing public tells)
+    if ended is None or not ended.done() or ended.cancelled():
+        return None
+    error: BaseException | None = ended.exception()
+    return error
 
 
 async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:

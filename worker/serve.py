@@ -3,15 +3,15 @@
 import asyncio
 import gc
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 
-from worker import kafka, logs, parts, promotions, registry, topics
+from worker import kafka, logs, parts, promotions, reach, registry, topics
 from worker.admin import Admin, Health
 from worker.classifier import Classifier, ModelError
 from worker.codec import now_text
@@ -25,7 +25,6 @@ from worker.publisher import IdempotentPublisher, Publisher, TransactionalPublis
 from worker.settings import KafkaSettings, SettingsError, WorkerSettings
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 DONE: Final = 0
 FAILED: Final = 1
@@ -66,15 +65,18 @@ async def run(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
         with suppress(asyncio.CancelledError):
             await serving
     except* PROBLEMS as group:
-        for error in leaves(group):
-            log.error("stopped", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
+        # Partitions that met the same obstacle at once say it once.
+        for reason in dict.fromkeys(kafka.line(error) for error in leaves(group)):
+            log.error("stopped", reason=reason)  # noqa: TRY400  (one clear line)
         failed = True
     finally:
         stopping.cancel()
         if admin is not None:
             admin.close()
+    if failed:
+        return FAILED
     log.info("stopped")
-    return FAILED if failed else DONE
+    return DONE
 
 
 async def serve(
@@ -135,7 +137,7 @@ async def _start(connection: dict[str, Any], options: WorkerSettings) -> tuple[s
     """Load the model while Kafka is reached; both must succeed."""
     async with asyncio.TaskGroup() as group:
         loading = group.create_task(asyncio.to_thread(_load, options))
-        group.create_task(_reach(connection, options))
+        group.create_task(reach.reach(connection, options))
     return loading.result()
 
 
@@ -145,42 +147,6 @@ def _load(options: WorkerSettings) -> tuple[str, Classifier]:
         return "", parts.classifier(options)
     promotion = registry.read_alias(options.model)
     return promotion.sha256, parts.classifier(options, registry.fetch(promotion, options.cache_dir))
-
-
-async def _reach(connection: dict[str, Any], options: WorkerSettings) -> None:
-    """Wait for Kafka, and see that the topics are there. Raises KafkaProblemError."""
-    names = [
-        options.input_topic,
-        options.emotion_topic,
-        options.review_topic,
-        options.dead_letter_topic,
-    ]
-    missing = await retrying(
-        lambda: topics.missing(connection, names),
-        options.start_seconds,
-        connection["bootstrap_servers"],
-    )
-    if missing:
-        message = (
-            f"no such topic (or no right to see it): {', '.join(missing)}; "
-            "`python -m worker topics` creates what is missing"
-        )
-        raise KafkaProblemError(message)
-
-
-async def retrying(call: Callable[[], Awaitable[T]], seconds: float, where: str) -> T:
-    """Call until Kafka answers, with growing pauses. Raises KafkaProblemError after `seconds`."""
-    deadline, pause = monotonic() + seconds, 0.25
-    while True:
-        try:
-            return await call()
-        except KafkaConnectionError as error:
-            if monotonic() + pause > deadline:
-                message = f"Kafka at {where} did not answer for {seconds:g} s; is it running?"
-                raise KafkaProblemError(message) from error
-            log.warning("Kafka does not answer; trying again", servers=where, seconds=pause)
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, 5.0)
 
 
 async def _beat(health: Health) -> None:
@@ -257,10 +223,10 @@ async def create_topics(
     connection = kafka.connection(kafka_settings)
     wanted = topics.wanted(options, partitions)
     try:
-        made = await retrying(
+        made = await reach.retrying(
             lambda: topics.create(connection, wanted, replication),
             options.start_seconds,
-            kafka_settings.bootstrap_servers,
+            connection,
         )
     except PROBLEMS as error:
         log.error("topics not created", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
@@ -275,7 +241,7 @@ async def check(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
     logs.configure(options.log_format, options.log_level)
     connection = kafka.connection(kafka_settings)
     results = await asyncio.gather(
-        _reach(connection, options), asyncio.to_thread(_load, options), return_exceptions=True
+        reach.reach(connection, options), asyncio.to_thread(_load, options), return_exceptions=True
     )
     failed = False
     for name, result in zip(("kafka", "model"), results, strict=True):

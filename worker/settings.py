@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from dotenv import dotenv_values
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_MODEL: Final = Path(__file__).resolve().parent.parent / "models" / "maum-small"
@@ -27,12 +27,26 @@ class SettingsError(Exception):
         self.mistakes = mistakes
 
 
+SERVER: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^][\s:]+)(:(?P<port>[0-9]{1,5}))?")
+
+
+def _servers(text: str) -> str:
+    for server in text.split(","):
+        match = SERVER.fullmatch(server.strip())
+        if match is None or not 0 < int(match["port"] or 9092) < 1 << 16:
+            message = "must be host:port, several separated by commas ([address]:port for IPv6)"
+            raise ValueError(message)
+    return text
+
+
 class KafkaSettings(BaseSettings):
     """The cluster, for worker and trainer."""
 
     model_config = SettingsConfigDict(env_prefix="KAFKA_", env_file=".env", extra="ignore")
 
-    bootstrap_servers: str = Field("localhost:9092", description="host:port, comma separated")
+    bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+        "localhost:9092", description="host:port, comma separated"
+    )
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
         "PLAINTEXT", description="how to connect"
     )
@@ -76,7 +90,9 @@ class WorkerSettings(BaseSettings):
         "exactly_once", description="what subscribers may rely on; at_least_once may repeat"
     )
     model: str = Field(
-        str(BUNDLED_MODEL), description="a folder, a Hugging Face id, or registry:URL#alias"
+        str(BUNDLED_MODEL),
+        min_length=1,
+        description="a folder, a Hugging Face id, or registry:URL#alias",
     )
     model_poll_seconds: float = Field(
         30.0,

@@ -221,7 +221,7 @@ async def more_partitions(scene: Scene) -> None:
         await scene.producer.client.force_metadata_update()
         await scene.pause(0.2)
     scene.partitions = 12
-    await scene.pause(35)  # until consumers look at the topic again
+    await scene.pause(10)  # until consumers look at the topic again, every 5 s
 
 
 async def idle(scene: Scene) -> None:
@@ -333,7 +333,7 @@ CELLS: Final = (
         settings={"max_batch_tokens": 32},
         sabotage={"batch_seconds": 0.02},  # so that it lasts until the kill
     ),
-    Cell("input: more partitions", more_partitions, seconds=40, share=0.2),
+    Cell("input: more partitions", more_partitions, seconds=20, share=0.2, recovery=10),
     Cell(
         "time: producer ids expired",
         idle,

@@ -21,11 +21,11 @@ from aiokafka.structs import OffsetAndMetadata
 from pydantic import BaseModel
 
 from tests.kafka.harness import FakeEngine, classifier
+from worker import __main__ as program
 from worker import consumer, parts, publisher, serve
 from worker.classifier import Tokenized
 from worker.codec import Output
 from worker.committed import StableOffsetFetch
-from worker.settings import KafkaSettings, WorkerSettings
 
 Point = Literal["before_offsets", "before_commit", "after_commit", "engine", "tokenizer"]
 Deed = Literal["kill", "stop", "sleep", "wait"]
@@ -174,7 +174,7 @@ def main() -> int:
 
         instant.tokenize = tokenized  # type: ignore[method-assign]
         parts.classifier = lambda *_: instant
-    return asyncio.run(serve.run(KafkaSettings(), WorkerSettings()))
+    return program.main(["run"])
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TextIO
 
 import pytest
 
 from deploy.process import free_port
 from tests.kafka import verifier
-from tests.kafka.harness import Cluster, Input, chat
+from tests.kafka.harness import Cluster, Input, chat, eventually
 from tests.worker import tiny
 
 ROOT = Path(__file__).parents[2]
@@ -60,9 +61,11 @@ def call(environment: dict[str, str], *words: str) -> "subprocess.CompletedProce
 
 
 @contextmanager
-def running(environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+def running(
+    environment: dict[str, str], module: str = "worker", stderr: int | TextIO = subprocess.PIPE
+) -> Iterator["subprocess.Popen[str]"]:
     process = subprocess.Popen(
-        command("run"), env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", module, "run"], env=environment, cwd=ROOT, stderr=stderr, text=True
     )
     try:
         yield process
@@ -108,6 +111,33 @@ async def test_sigterm_finishes_what_is_in_flight_and_exits_0_at_once(
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
     assert report.counts["event"] == 400
+
+
+async def test_a_device_that_hangs_does_not_hold_up_the_end(
+    cluster: Cluster, environment: dict[str, str], tmp_path: Path
+) -> None:
+    """What it was busy with is left to the next owner."""
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await cluster.produce(settings.input_topic, [Input(chat(number)) for number in range(9)])
+    environment |= {
+        "WORKER_DRAIN_SECONDS": "2",
+        "CHAOS": '{"at": "engine", "nth": 1, "do": "sleep", "seconds": 60}',
+    }
+    log = tmp_path / "log"
+    with log.open("w") as file, running(environment, "tests.chaos.copier", stderr=file) as process:
+        await eventually(lambda: "sabotage" in log.read_text(), seconds=60)
+        process.send_signal(signal.SIGTERM)
+        started = monotonic()
+        assert await asyncio.to_thread(process.wait, 50) == 0
+        assert monotonic() - started < 30, "it waited for the device"
+    assert "work in flight is left to the next owner" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 9
 
 
 def test_a_missing_topic_is_told_in_one_line_exit_1(environment: dict[str, str]) -> None:

@@ -1,12 +1,15 @@
 """Everything that goes in comes out once, in order, or as a dead letter."""
 
 import asyncio
+import random
 from typing import Any
 
 import orjson
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from schemas.deadletter import Reason
+from tests import rawnames
 from tests.kafka import verifier
 from tests.kafka.harness import TRACEPARENT, Cluster, FakeEngine, Input, chat, eventually
 
@@ -117,3 +120,58 @@ async def test_a_message_longer_than_the_model_takes_is_marked_truncated(cluster
         await verifier.settled(cluster.servers, settings)
     events = await verifier.read(cluster.servers, settings.emotion_topic)
     assert [orjson.loads(event.value)["truncated"] for event in events] == [True, False]
+
+
+async def test_a_header_name_that_is_not_utf_8_stops_nothing(cluster: Cluster) -> None:
+    """As a C client may write it; it comes out with U+FFFD, which is how Java's client reads it."""
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    batch = rawnames.batch()
+    values = [chat(0), chat(1), b"no JSON", chat(3), b"{half"]
+    for place, value in enumerate(values):
+        name = rawnames.Name(b"caf\xe9" if place in {1, 2} else b"cafe")
+        headers = [(name, b"1"), ("traceparent", TRACEPARENT), ("empty", None)]
+        batch.append(timestamp=None, key=b"room", value=value, headers=headers)
+    async with AIOKafkaProducer(bootstrap_servers=cluster.servers) as producer:
+        await (await producer.send_batch(batch, settings.input_topic, partition=0))
+    await cluster.produce(settings.input_topic, [Input(chat(5))])
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    letters = await verifier.read(cluster.servers, settings.dead_letter_topic)
+    assert [letter.value for letter in letters] == [b"no JSON", b"{half"]
+    assert [letter.headers[0] for letter in letters] == [("caf\ufffd", b"1"), ("cafe", b"1")]
+    assert all(("empty", None) in letter.headers for letter in letters)
+    events = await verifier.read(cluster.servers, settings.emotion_topic)
+    assert [orjson.loads(event.value)["message_id"] for event in events] == ["m0", "m1", "m3", "m5"]
+    assert [event.headers for event in events] == [(("traceparent", TRACEPARENT),)] * 3 + [()]
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+async def test_a_record_as_large_as_the_broker_takes_becomes_a_dead_letter(
+    cluster: Cluster, delivery: str
+) -> None:
+    """One that just fits as it is, and one that fits because it was compressed."""
+    settings = cluster.settings(delivery=delivery)
+    await cluster.create(settings, 1)
+    plain, packed = random.Random(7).randbytes(1_048_000), chat(1, "ㅋㅋ" * 1_000_000)  # noqa: S311
+    async with (
+        AIOKafkaProducer(bootstrap_servers=cluster.servers, max_request_size=9_000_000) as producer,
+        AIOKafkaProducer(
+            bootstrap_servers=cluster.servers, max_request_size=9_000_000, compression_type="gzip"
+        ) as packing,
+    ):
+        await producer.send_and_wait(settings.input_topic, chat(0))
+        await producer.send_and_wait(settings.input_topic, plain)
+        await packing.send_and_wait(settings.input_topic, packed)
+        await producer.send_and_wait(settings.input_topic, chat(3))
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(
+        cluster.servers, settings, lambda each: Reason.TOO_LARGE if len(each.value) > 1000 else None
+    )
+    assert report.problems == []
+    letters = await verifier.read(cluster.servers, settings.dead_letter_topic)
+    assert [letter.value for letter in letters] == [plain, packed]
+    assert report.counts["event"] == 2

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import KafkaError, ProducerFenced, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
@@ -175,6 +175,35 @@ async def test_who_opens_a_partition_fences_its_former_owner(cluster: Cluster) -
         await latter.stop()
     assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 2
     assert await verifier.committed(cluster.servers, settings.group_id, place.topic) == {0: 3}
+
+
+@pytest.mark.parametrize("step", ["partitions_for", "send_offsets_to_transaction"])
+async def test_a_transaction_that_is_refused_half_way_says_why(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """aiokafka's sender meets the refusal by itself, whatever step the publisher has come to."""
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    place = TopicPartition(settings.input_topic, 0)
+    publisher = TransactionalPublisher(cluster.connection, settings.group_id, 30_000)
+    await publisher.open(place)
+    try:
+        producer = publisher._producers[place]
+        going_on = getattr(producer, step)
+
+        async def refused(*given: Any) -> Any:  # noqa: ANN401
+            found = await going_on(*given) if step == "partitions_for" else None
+            producer._txn_manager.error_transaction(TopicAuthorizationFailedError({"chat.dlq"}))
+            return found or await going_on(*given)
+
+        monkeypatch.setattr(producer, step, refused)
+        output = [Output(settings.emotion_topic, None, b"{}", [])]
+        with pytest.raises(TopicAuthorizationFailedError, match=r"chat\.dlq"):
+            await publisher.publish(place, output, 1)
+    finally:
+        await publisher.stop()
+    assert await verifier.read(cluster.servers, settings.emotion_topic) == []
+    assert await verifier.committed(cluster.servers, settings.group_id, place.topic) == {}
 
 
 async def test_a_fenced_worker_that_still_owns_the_partition_goes_on_from_the_commit(

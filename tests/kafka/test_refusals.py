@@ -149,17 +149,36 @@ async def test_a_missing_right_ends_it_with_one_line(
     await nothing_committed(cluster, settings)
 
 
-async def test_a_topic_that_may_not_be_written_ends_it_with_one_line(
+async def test_a_login_that_is_refused_ends_the_start_with_one_line(
     cluster: Cluster, brokers: Brokers
 ) -> None:
     settings = cluster.settings()
+    wrong = secured(brokers) | {"KAFKA_SASL_PASSWORD": "no such password"}
+    async with running(cluster, settings, WORKER_START_SECONDS="600", **wrong) as worker:
+        await worker.says("Kafka refuses the login")
+        await worker.ends(1)
+    assert "no such password" not in worker.said
+
+
+@pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
+@pytest.mark.parametrize("output", ["emotion_topic", "review_topic", "dead_letter_topic"])
+async def test_one_output_that_may_not_be_written_ends_it_with_one_line(
+    cluster: Cluster, brokers: Brokers, output: str, delivery: str
+) -> None:
+    settings = cluster.settings()
     await cluster.create(settings, 2)
-    given = [rule for rule in rights(settings) if rule[1] != settings.emotion_topic]
-    await allow(cluster.servers, [*given, (TOPIC, settings.emotion_topic, LITERAL, DESCRIBE)])
-    await cluster.produce(settings.input_topic, [Input(chat(1))])
-    async with running(cluster, settings, **secured(brokers)) as worker:
+    topic = getattr(settings, output)
+    given = [rule for rule in rights(settings) if rule[1] != topic]
+    await allow(cluster.servers, [*given, (TOPIC, topic, LITERAL, DESCRIBE)])
+    kinds = (chat(0), chat(1, "e1 low"), b"{half")  # each is for another topic
+    inputs = [Input(kinds[n % 3], f"room{n}".encode(), partition=n % 2) for n in range(60)]
+    await cluster.produce(settings.input_topic, inputs)
+    async with running(cluster, settings, WORKER_DELIVERY=delivery, **secured(brokers)) as worker:
         await worker.says("no right to use the topic")
         await worker.ends(1)
+    stopped = [line for line in worker.said.splitlines() if "stopped " in line and "reason" in line]
+    assert len(stopped) == 1, worker.said
+    assert topic in stopped[0]
     await nothing_committed(cluster, settings)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from schemas.emotion import EmotionEvent
 from worker.classify import Run
 from worker.engines import Tokens
 from worker.inference import HopelessError, Inference, Job
-from worker.settings import WorkerSettings
+from worker.settings import BUNDLED_MODEL, WorkerSettings
 
 from .fakes import FakeEngine, fake_classifier, inference_of
 
@@ -78,6 +79,39 @@ def test_a_model_that_cannot_serve_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     (line,) = (line for line in errors.splitlines() if line.startswith("worker: "))
     assert line.endswith("holds no config.json: not a Hugging Face model")
+
+
+def test_the_bundled_model_knows_joy_from_sadness(tmp_path: Path) -> None:
+    lines = "오늘 길에서 10만원을 주웠어\n오늘 친구들이랑 노래방에 갔어\n오늘 시험 망쳤어\n"
+    done = classify_command(BUNDLED_MODEL, tmp_path, lines.encode())
+    assert done.returncode == 0, done.stderr
+    events = [EmotionEvent.model_validate_json(line) for line in done.stdout.splitlines()]
+    assert [event.emotion for event in events] == ["기쁨", "기쁨", "슬픔"]
+
+
+def test_a_line_is_answered_while_the_next_is_awaited_and_ctrl_c_ends_it(tiny_model: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
+    environment.pop("PYTHONUNBUFFERED", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "classify"],
+        cwd=ROOT,
+        env=environment | {"WORKER_MODEL": str(tiny_model), "WORKER_DEVICE": "cpu"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write("하나\n".encode())
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["message_id"] == "1"
+            process.send_signal(signal.SIGINT)
+            assert process.wait(10) == -signal.SIGINT
+            assert b"Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
 
 
 class Shuffled(Inference):

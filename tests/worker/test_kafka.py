@@ -13,7 +13,9 @@ from worker.settings import KafkaSettings, SettingsError
 @pytest.mark.parametrize(
     ("error", "advice"),
     [
-        (errors.TopicAuthorizationFailedError("chat.messages"), "grant Read on the input"),
+        (errors.TopicAuthorizationFailedError("chat.messages"), "the topic chat.messages: grant"),
+        (errors.TopicAuthorizationFailedError({"b", "a"}), "the topic a, b: grant"),
+        (errors.TopicAuthorizationFailedError(), "TopicAuthorizationFailedError): grant"),
         (errors.GroupAuthorizationFailedError("maum-worker"), "grant Read on WORKER_GROUP_ID"),
         (errors.TransactionalIdAuthorizationFailed("maum-worker.t.0"), "transactional ids that"),
         (errors.MessageSizeTooLargeError("too\nlarge"), "raise max.message.bytes"),

@@ -116,6 +116,7 @@ def test_what_kubernetes_injects_for_a_service_called_worker_is_ignored(
         ("WORKER_INPUT_TOPIC", "no spaces"),
         ("WORKER_GROUP_ID", ""),
         ("WORKER_MAX_LENGTH", "long"),
+        ("WORKER_MODEL", ""),
         ("WORKER_LOG_FORMAT", "xml"),
     ],
 )
@@ -126,6 +127,30 @@ def test_a_value_out_of_range_is_one_line_that_names_it(
     (line,) = mistakes(capsys)
     assert line.startswith(f"{name}: ")
     assert line.endswith(f"(given: {value!r})")
+
+
+@pytest.mark.parametrize(
+    "servers", ["", "kafka:", "kafka:nine", "kafka:0", "kafka:99999", "a:1,,b:2", "a b:1", "::1"]
+)
+def test_servers_that_are_no_addresses_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, servers: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    with pytest.raises(SettingsError) as caught:
+        settings.load(KafkaSettings)
+    (line,) = caught.value.mistakes
+    assert line.startswith(
+        "KAFKA_BOOTSTRAP_SERVERS: must be host:port, several separated by commas"
+    )
+    assert line.endswith(f"(given: {servers!r})")
+
+
+@pytest.mark.parametrize("servers", ["kafka", "a-1.b_c:1, 10.0.0.1:65535", "[::1]:9092,[fe80::1]"])
+def test_servers_are_names_or_addresses_with_a_port_or_without(
+    monkeypatch: pytest.MonkeyPatch, servers: str
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", servers)
+    assert settings.load(KafkaSettings).bootstrap_servers == servers
 
 
 def test_several_mistakes_are_several_lines(
