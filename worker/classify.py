@@ -8,11 +8,10 @@ from typing import BinaryIO, NamedTuple
 
 import orjson
 
-from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
 from worker import codec
 from worker.classifier import ModelId
-from worker.codec import DecodeError, Headers
+from worker.codec import Chat, DecodeError, Headers
 from worker.decision import Decision
 from worker.inference import Inference, Verdict
 from worker.offsets import OffsetTracker
@@ -40,7 +39,7 @@ class Job:
     """A line that waits for its decision."""
 
     line: Line
-    chat: ChatMessage
+    chat: Chat
     truncated: bool
     tokens: int
     run: "Run"
@@ -118,7 +117,7 @@ class Run:
             await self._wait_for_release()
 
     async def _submit(self, records: Sequence[Line]) -> None:
-        messages: list[tuple[Line, ChatMessage]] = []
+        messages: list[tuple[Line, Chat]] = []
         for record in records:
             self._tracker.take_in(record.offset)
             try:
@@ -167,7 +166,7 @@ def _raise_first(serving: "asyncio.Task[None]") -> None:
         raise group.exceptions[0] from None
 
 
-def read(line: Line, max_bytes: int) -> ChatMessage:
+def read(line: Line, max_bytes: int) -> Chat:
     """A ChatMessage as JSON, or else the line itself as the text. Raises DecodeError."""
     text = line.value.strip()
     if text.startswith(b"{") and text.endswith(b"}"):
