@@ -8,11 +8,12 @@ cost of HTTP is not held against it, and its best of float32 and int8 counts.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -55,16 +56,15 @@ def compare(name: str, folder: Path, texts: list[str], rounds: int) -> Row:
     ours = our_classify(folder, texts, load(folder, "int8"))
     with tempfile.TemporaryDirectory() as copy:
         theirs = readable(folder, Path(copy))
-        for number in range(rounds + 1):  # the first to warm up
-            seconds = {"ours": timed(ours)}
+        with ExitStack() as engines:
+            sides: dict[str, Callable[[], float]] = {"ours": lambda: timed(ours)}
             for dtype in DTYPES:
-                # One at a time: an engine that waits still looks round every few milliseconds.
-                with asking(theirs, dtype, texts) as ask:
-                    ask()
-                    seconds[dtype] = ask()
-            for side, found in seconds.items():
-                if number:
-                    rates[side].append(len(texts) / found)
+                sides[dtype] = engines.enter_context(asking(theirs, dtype, texts))
+            for number in range(rounds + 1):  # the first to warm up
+                for side, measure in sides.items():
+                    seconds = measure()
+                    if number:
+                        rates[side].append(len(texts) / seconds)
     best = max(DTYPES, key=lambda dtype: median(rates[dtype]))
     return {
         "model": name,
@@ -96,7 +96,7 @@ def install() -> None:
         # Torch is large: what is not installed here is found in the project's own environment.
         shared = Path(torch.origin).parent.parent
         (packages / "shared.pth").write_text(f"{shared}\n", encoding="utf-8")
-        pip = [PYTHON, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *WANTED], check=True, capture_output=True)  # noqa: S603
         subprocess.run([PYTHON, "-c", "import infinity_emb"], check=True, capture_output=True)  # noqa: S603
     except (subprocess.CalledProcessError, OSError) as error:
@@ -136,21 +136,29 @@ def asking(folder: Path, dtype: str, texts: Sequence[str]) -> "Iterator[Ask]":
         assert child.stdout is not None  # noqa: S101
         print(json.dumps(texts), file=child.stdin, flush=True)
         try:
-            yield Ask(child.stdin, child.stdout, said)
+            yield Ask(child, child.stdin, child.stdout, said)
         finally:
-            child.terminate()
+            child.kill()  # it may be stopped, which only this ends
 
 
 class Ask:
     """Have the texts classified once."""
 
-    def __init__(self, question: IO[str], answer: IO[str], said: IO[bytes]) -> None:
+    def __init__(
+        self, child: "subprocess.Popen[str]", question: IO[str], answer: IO[str], said: IO[bytes]
+    ) -> None:
+        self._child = child
         self._question, self._answer, self._said = question, answer, said
 
     def __call__(self) -> float:
-        """Seconds that it took. Raises CannotRunError where the engine has ended."""
+        """Seconds that it took. Raises CannotRunError where the engine has ended.
+
+        It is stopped in between: an engine that waits looks round every few milliseconds.
+        """
+        self._child.send_signal(signal.SIGCONT)
         print(file=self._question, flush=True)
         line = self._answer.readline()
+        self._child.send_signal(signal.SIGSTOP)
         if not line:
             self._said.seek(0)
             last = self._said.read().decode(errors="replace").strip().splitlines()[-1:]

@@ -10,7 +10,10 @@ import json
 import sys
 from time import perf_counter
 
-from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+from infinity_emb import (  # type: ignore[import-not-found]  # of its own environment
+    AsyncEmbeddingEngine,
+    EngineArgs,
+)
 
 
 async def serve(folder: str, dtype: str) -> None:

@@ -44,7 +44,6 @@ def classifier() -> Classifier:
 
 def main() -> int:
     """Run until SIGTERM."""
-
     parts.classifier = lambda *_: classifier()
     return asyncio.run(serve.run(KafkaSettings(), WorkerSettings()))
 

@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, perf_counter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaProducer
@@ -23,6 +24,7 @@ ROOMS: Final = 64
 STOP_SECONDS: Final = 30
 WORKER: Final = (sys.executable, "-m", "worker", "run")
 INSTANT: Final = (sys.executable, "-m", "bench.instant")
+UNCHECKED: Final = (sys.executable, "-m", "bench.unchecked")  # and a folder, and a precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,17 @@ def process(
             child.wait()
 
 
-async def rate(servers: str, group: str, count: int, child: "subprocess.Popen[bytes]") -> float:
-    """Messages a second that `group` commits, from its first commit until `count` are done.
+class Work(NamedTuple):
+    """How a backlog was worked off."""
+
+    rate: float  # messages a second
+    cost: float  # microseconds of CPU a message, of the process that did it
+
+
+async def rate(
+    servers: str, group: str, count: int, child: "subprocess.Popen[bytes]", began: float = 0.0
+) -> Work:
+    """Watch `group` from `began` (by default its first commit) until `count` messages are done.
 
     Its committed offsets are what is looked at: that costs next to nothing, and what is committed
     is published.
@@ -123,7 +134,7 @@ async def rate(servers: str, group: str, count: int, child: "subprocess.Popen[by
     await admin.start()
     try:
         done = first = 0
-        began = 0.0
+        watching, used = bool(began), cpu_seconds(child.pid)
         deadline = monotonic() + DEADLINE_SECONDS
         while done < count:
             if child.poll() is not None:
@@ -132,9 +143,11 @@ async def rate(servers: str, group: str, count: int, child: "subprocess.Popen[by
                 raise RuntimeError(f"{group}: {done} of {count} in {DEADLINE_SECONDS} s")
             await asyncio.sleep(GLANCE_SECONDS)
             done = await _committed(admin, group)
-            if done and not first:
-                first, began = done, perf_counter()
-        return (count - first) / (perf_counter() - began)
+            if done and not watching:
+                first, began, used = done, perf_counter(), cpu_seconds(child.pid)
+                watching = True
+        seconds, used = perf_counter() - began, cpu_seconds(child.pid) - used
+        return Work((count - first) / seconds, used * 1e6 / (count - first))
     finally:
         await admin.close()
 
@@ -142,3 +155,15 @@ async def rate(servers: str, group: str, count: int, child: "subprocess.Popen[by
 async def _committed(admin: AIOKafkaAdminClient, group: str) -> int:
     offsets: Mapping[Any, Any] = await admin.list_consumer_group_offsets(group)
     return sum(max(0, each.offset) for each in offsets.values())
+
+
+def resident(pid: int) -> float:
+    """Bytes of memory that the process holds (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return float(pages * os.sysconf("SC_PAGE_SIZE"))
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of all cores that the process has used (Linux)."""
+    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
