@@ -20,6 +20,8 @@ from worker.settings import WorkerSettings
 
 CHUNK_BYTES = 262_144
 IN_FLIGHT_TOKENS = 65_536
+FIRST_LINES = 64  # that are tokenised in one go, doubling up to
+MOST_LINES = 1024
 
 
 class Line(NamedTuple):
@@ -117,6 +119,13 @@ class Run:
             await self._wait_for_release()
 
     async def _submit(self, records: Sequence[Line]) -> None:
+        size, first = FIRST_LINES, 0
+        while first < len(records):
+            await self._submit_part(records[first : first + size])
+            # Few lines to begin with, so that the device is not idle while the others are read.
+            first, size = first + size, min(2 * size, MOST_LINES)
+
+    async def _submit_part(self, records: Sequence[Line]) -> None:
         messages: list[tuple[Line, Chat]] = []
         for record in records:
             self._tracker.take_in(record.offset)
@@ -124,19 +133,19 @@ class Run:
                 messages.append((record, read(record, self._max_bytes)))
             except DecodeError as error:
                 self.finish(record, f"{error.reason}: {error}")
-        for first in range(0, len(messages), 1000):
-            part = messages[first : first + 1000]
-            while self.in_flight > IN_FLIGHT_TOKENS:
-                await self._wait_for_release()
-            encoded = await self._inference.tokenize([chat.text for _, chat in part])
-            jobs = [
-                Job(record, chat, each.truncated, len(each.tokens), self)
-                for (record, chat), each in zip(part, encoded, strict=True)
-            ]
-            self.in_flight += sum(job.tokens for job in jobs)
-            self._inference.submit(
-                [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
-            )
+        while self.in_flight > IN_FLIGHT_TOKENS:
+            await self._wait_for_release()
+        if not messages:
+            return
+        encoded = await self._inference.tokenize([chat.text for _, chat in messages])
+        jobs = [
+            Job(record, chat, each.truncated, len(each.tokens), self)
+            for (record, chat), each in zip(messages, encoded, strict=True)
+        ]
+        self.in_flight += sum(job.tokens for job in jobs)
+        self._inference.submit(
+            [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
+        )
 
     async def _wait_for_release(self) -> None:
         self._released.clear()
