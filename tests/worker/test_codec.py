@@ -174,7 +174,7 @@ def test_the_trace_context_passes_and_nothing_else() -> None:
 
 
 NAMES = ("message_id", "text", "room_id", "user_id", "sent_at", "other")
-VALUES = (
+VALUES: st.SearchStrategy[object] = (
     st.text('가a"\\\u0000{}:', max_size=4)
     | st.sampled_from(["x" * 256, "x" * 257, "2026-11-24T09:00:00.5+09:00", "2026-11-24"])
     | st.none()
