@@ -44,6 +44,7 @@ BENCHES: Final = {
     "gpu": gpu.run,
 }
 NAMES: Final = (*BENCHES, "public")
+BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
 LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
 
 
@@ -95,7 +96,7 @@ def main() -> int:
             if options.publish and name != "gpu":
                 publish(name, f"not measured yet: {error}")
             continue
-        where = f"{machine()}; {source}; {options.rounds} rounds"
+        where = f"{machine()}; {source}; {options.rounds} rounds{BROKERS}"
         keep(name, where, options.rounds, rows)
         print(f"{name}: {where}; {monotonic() - started:.0f} s\n\n{table(rows)}\n", flush=True)
         if options.publish:

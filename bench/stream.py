@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic, perf_counter
 from typing import Any, Final, NamedTuple
@@ -29,22 +30,24 @@ UNCHECKED: Final = (sys.executable, "-m", "bench.unchecked")  # and a folder, an
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """The topics of one benchmark, named after it, and a group for each run."""
+    """The topics of one benchmark, and a group for each run; a given broker may have had others."""
 
     servers: str
     name: str
     partitions: int = 8
+    tag: str = field(default_factory=lambda: secrets.token_hex(3))
 
     def settings(self, run: str) -> WorkerSettings:
         """Topics and group of `run`; all runs share the input."""
-        out = f"{self.name}.{run}"
+        name = f"{self.name}-{self.tag}"
+        out = f"{name}.{run}"
         return WorkerSettings(
             group_id=out,
-            input_topic=f"{self.name}.in",
+            input_topic=f"{name}.in",
             emotion_topic=f"{out}.out",
             review_topic=f"{out}.review",
             dead_letter_topic=f"{out}.dlq",
-            models_topic=f"{self.name}.models",
+            models_topic=f"{name}.models",
         )
 
     def environment(self, run: str, **changes: str) -> dict[str, str]:
@@ -65,7 +68,7 @@ class Stream:
     async def create(self, run: str) -> None:
         """Make the topics of `run`, where they are missing."""
         connection = kafka.connection(KafkaSettings(bootstrap_servers=self.servers))
-        await topics.create(connection, topics.wanted(self.settings(run), self.partitions), 1)
+        await topics.create(connection, topics.wanted(self.settings(run), self.partitions), 0)
 
     async def fill(self, messages: Sequence[bytes], rooms: int = ROOMS) -> None:
         """Put `messages` on the input topic, keyed by room."""
