@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from bench import load, peers, plots, public
-from bench.__main__ import DOCS, NAMES, keep
+from bench.__main__ import DOCS, NAMES, keep, publish, published
 from bench.classify import CannotRunError
 from bench.load import Seen, Step
 
@@ -77,6 +77,19 @@ def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
 def test_every_benchmark_has_its_place_in_the_docs() -> None:
     document = DOCS.read_text(encoding="utf-8")
     assert [name for name in NAMES if f"<!-- bench {name} -->" not in document] == []
+
+
+def test_figures_are_published_in_their_place_and_known_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "performance.md"
+    page.write_text("<!-- bench load -->\nnot measured yet\n<!-- end -->\n", encoding="utf-8")
+    monkeypatch.setattr("bench.__main__.DOCS", page)
+    publish("load", "not measured yet: no broker")
+    assert not published("load")
+    publish("load", "| 1 |")
+    assert published("load")
+    assert page.read_text(encoding="utf-8") == "<!-- bench load -->\n| 1 |\n<!-- end -->\n"
 
 
 def test_results_are_kept_with_their_machine(
