@@ -55,8 +55,8 @@ format: $(INSTALLED) ## rewrite the code as lint wants it
 schemas: $(INSTALLED) ## write the JSON Schemas and the AsyncAPI document to docs/schemas
 	@$(RUN) -m schemas --write docs/schemas
 
-bench: $(INSTALLED) ## run the benchmarks; writes bench/results and prints the tables
-	@$(RUN) -m bench
+bench: $(INSTALLED) ## run the benchmarks, half an hour; ARGS="NAME..."; tables go to docs/performance.md
+	@$(RUN) -m bench --publish $(ARGS)
 
 lint-deploy: $(INSTALLED_DEPLOY) ## check the container files, alerts and dashboards (no Docker needed)
 	@$(VENV)/bin/hadolint Dockerfile

@@ -2,27 +2,50 @@
 
 import argparse
 import json
+import os
 import platform
 import re
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
-from bench import cache, classify, gpu, ready, texts, throughput
+from bench import (
+    cache,
+    classify,
+    gpu,
+    infinity,
+    load,
+    overhead,
+    peers,
+    public,
+    ready,
+    scale,
+    texts,
+    throughput,
+)
+from bench.classify import CannotRunError, Row
 from worker.classifier import available_cores
 
 RESULTS: Final = Path(__file__).parent / "results"
 DOCS: Final = Path(__file__).parent.parent / "docs" / "performance.md"
+PLOTS: Final = DOCS.parent / "plots"
 BENCHES: Final = {
-    "classify": classify,
-    "cache": cache,
-    "ready": ready,
-    "throughput": throughput,
-    "gpu": gpu,
+    "overhead": overhead.run,
+    "throughput": throughput.run,
+    "classify": classify.run,
+    "infinity": infinity.run,
+    "load": load.run,
+    "scale": scale.run,
+    "cache": cache.run,
+    "ready": ready.run,
+    "gpu": gpu.run,
 }
-LIBRARIES: Final = ("torch", "transformers", "onnxruntime")
+NAMES: Final = (*BENCHES, "public")
+BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
+LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
 
 
 def machine() -> str:
@@ -42,35 +65,61 @@ def machine() -> str:
 def main() -> int:
     """Run them all, or those named; exit code 0."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("bench", nargs="*", help=f"of {', '.join(BENCHES)}; all by default")
+    parser.add_argument("bench", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--texts", type=Path, help="a text file, one text a line")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=os.environ.get("BENCH_DATA"),
+        help="the folder with kote_44.tsv and chatbot.tsv, for `public` (BENCH_DATA)",
+    )
     parser.add_argument("--rounds", type=int, default=5, help="runs of each; medians are shown")
     parser.add_argument(
         "--publish", action="store_true", help="write the tables into docs/performance.md as well"
     )
     options = parser.parse_args()
-    unknown = sorted(set(options.bench) - set(BENCHES))
+    unknown = sorted(set(options.bench) - set(NAMES))
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
     given = texts.read(options.texts)
     named = options.texts.name if options.texts else "bench/texts.py"
-    where = (
-        f"{machine()}; {len(given)} texts of {named}; medians of {options.rounds} alternating runs"
-    )
-    for name in options.bench or BENCHES:
+    for name in options.bench or NAMES:
+        started = monotonic()
         try:
-            rows = BENCHES[name].run(given, options.rounds)
-        except gpu.CannotRunError as error:
-            print(error)
+            if name == "public":
+                rows, source = public.run(options.data, options.rounds), "public texts"
+            else:
+                rows = BENCHES[name](given, options.rounds)
+                source = f"{len(given)} texts of {named}"
+        except CannotRunError as error:
+            print(error, flush=True)
+            if options.publish and name != "gpu" and not published(name):
+                publish(name, f"not measured yet: {error}")
             continue
-        RESULTS.mkdir(exist_ok=True)
-        result = {"machine": where, "rounds": options.rounds, "rows": rows}
-        text = json.dumps(result, ensure_ascii=False, indent=1)
-        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
-        print(f"{name}: {where}\n\n{table(rows)}\n", flush=True)
+        where = f"{machine()}; {source}; {options.rounds} rounds{BROKERS}"
+        keep(name, where, options.rounds, rows)
+        print(f"{name}: {where}; {monotonic() - started:.0f} s\n\n{table(rows)}\n", flush=True)
         if options.publish:
-            publish(name, f"{where}.\n\n{table(rows)}")
+            publish(name, "\n\n".join([f"{where}.", table(rows), *drawn(name, rows)]))
     return 0
+
+
+def keep(name: str, where: str, rounds: int, rows: list[Row]) -> None:
+    """Write the result as JSON."""
+    RESULTS.mkdir(exist_ok=True)
+    result = {"machine": where, "rounds": rounds, "rows": rows}
+    text = json.dumps(result, ensure_ascii=False, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def drawn(name: str, rows: list[Row]) -> list[str]:
+    """The plots that belong to a table, as Markdown."""
+    made: list[Path] = []
+    if name == "load":
+        made = load.draw(rows, PLOTS)
+    elif name == "infinity":
+        made = peers.draw(RESULTS, PLOTS)
+    return [f"![{path.stem}]({PLOTS.name}/{path.name})" for path in made]
 
 
 def table(rows: list[dict[str, str | float]]) -> str:
@@ -86,6 +135,12 @@ def table(rows: list[dict[str, str | float]]) -> str:
 def figure(number: float) -> str:
     """Three figures, and no exponent."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004
+
+
+def published(name: str) -> bool:
+    """Whether the docs have figures of `name`, which a run without any must not remove."""
+    marker = f"<!-- bench {name} -->\n"
+    return not DOCS.read_text(encoding="utf-8").partition(marker)[2].startswith("not measured yet")
 
 
 def publish(name: str, text: str) -> None:

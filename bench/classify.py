@@ -30,6 +30,10 @@ PRECISIONS = ("fp32", "int8")
 MODEL = ModelId("bench", "1")
 
 
+class CannotRunError(Exception):
+    """The benchmark needs what this machine has not; the message is one line."""
+
+
 def run(texts: list[str], rounds: int) -> list[Row]:
     """A row a model and precision."""
     rows = compare("bundled model", BUNDLED_MODEL, texts, rounds)

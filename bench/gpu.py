@@ -5,7 +5,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Final
 
-from bench.classify import Row, base_shape
+from bench.classify import CannotRunError, Row, base_shape
 from worker import classifier as classifiers
 from worker.classifier import Classifier, ModelId
 from worker.engines import agreement
@@ -15,10 +15,6 @@ from worker.settings import BUNDLED_MODEL
 LENGTHS: Final = (8, 16, 32, 64, 128, 256)
 PRECISIONS: Final = ("fp32", "bf16", "fp16")
 SECONDS: Final = 2.0  # a bucket and precision
-
-
-class CannotRunError(Exception):
-    """The benchmark needs what this machine has not."""
 
 
 def run(_: list[str], __: int) -> list[Row]:

@@ -42,18 +42,23 @@ def run(_: list[str], rounds: int) -> list[Row]:
 
 def start(environment: dict[str, str]) -> float:
     """Seconds until /ready answers 200."""
-    url = f"http://127.0.0.1:{environment['WORKER_ADMIN_PORT']}/ready"
     started = perf_counter()
     worker = subprocess.Popen([*COMMAND, "run"], env=environment)  # noqa: S603
     try:
-        while not answers(url):
-            if perf_counter() - started > DEADLINE_SECONDS or worker.poll() is not None:
-                raise RuntimeError("the worker did not become ready")
-            sleep(0.02)
+        until_ready(int(environment["WORKER_ADMIN_PORT"]), worker)
         return perf_counter() - started
     finally:
         worker.terminate()
         worker.wait(30)
+
+
+def until_ready(port: int, worker: "subprocess.Popen[bytes]") -> None:
+    """Wait for /ready. Raises RuntimeError where that does not come."""
+    deadline = perf_counter() + DEADLINE_SECONDS
+    while not answers(f"http://127.0.0.1:{port}/ready"):
+        if perf_counter() > deadline or worker.poll() is not None:
+            raise RuntimeError("the worker did not become ready")
+        sleep(0.02)
 
 
 def answers(url: str) -> bool:

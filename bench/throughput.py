@@ -1,88 +1,67 @@
 """What Kafka costs: the worker on a backlog, exactly once, as a share of `classify`."""
 
 import asyncio
-import os
-import subprocess
-import sys
+import tempfile
+from pathlib import Path
 from statistics import median
-from time import monotonic, perf_counter
+from time import perf_counter
+from typing import Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from bench.classify import Row, our_classify
+from bench.classify import Row, base_shape, load, our_classify
+from bench.ready import free_port, until_ready
+from bench.stream import UNCHECKED, Stream, distinct, process, rate
 from deploy import broker
 from worker.settings import BUNDLED_MODEL
 
-MESSAGES = 6000
-DEADLINE_SECONDS = 180
+MESSAGES: Final = 8000
+BASE_MESSAGES: Final = 1000  # so that filling and draining are a small part of it
+PRECISION: Final = "int8"
 
 
 def run(texts: list[str], rounds: int) -> list[Row]:
-    """One row; every message distinct, the cache off, broker and load on the same cores."""
-    distinct = [f"{texts[number % len(texts)]} {number}" for number in range(MESSAGES)]
-    classify = our_classify(BUNDLED_MODEL, distinct)
+    """A row a model, int8; every message distinct, the cache off, broker on the same cores."""
+    rows = [compare("bundled model", BUNDLED_MODEL, distinct(texts, MESSAGES), rounds)]
+    with tempfile.TemporaryDirectory() as folder:
+        base = base_shape(Path(folder))
+        messages = distinct(texts, BASE_MESSAGES)
+        rows.append(compare("RoBERTa-base shape", base, messages, min(rounds, 3)))
+    return rows
+
+
+def compare(name: str, folder: Path, messages: list[bytes], rounds: int) -> Row:
+    """Both on the same messages, in turn."""
+    texts = [orjson.loads(message)["text"] for message in messages]
+    classify = our_classify(folder, texts, load(folder, PRECISION))
     classify()
     shares: list[float] = []
     ours: list[float] = []
-    for _ in range(min(rounds, 3)):
-        started = perf_counter()
-        classify()
-        alone = MESSAGES / (perf_counter() - started)
-        with broker.running() as servers:
-            ours.append(asyncio.run(through_kafka(servers, distinct)))
-        shares.append(ours[-1] / alone)
-    return [
-        {
-            "worker, bundled model": "exactly once, 8 partitions, backlog",
-            "msg/s": median(ours),
-            "share of classify": median(shares),
-        }
-    ]
-
-
-async def through_kafka(servers: str, texts: list[str]) -> float:
-    """Messages a second from the first visible event to the last."""
-    environment = {
-        **os.environ,
-        "KAFKA_BOOTSTRAP_SERVERS": servers,
-        "WORKER_CACHE_ENTRIES": "0",
-        "WORKER_PRECISION": "fp32",
-        "WORKER_ADMIN_PORT": "0",
-        "WORKER_LOG_LEVEL": "error",
+    with broker.running() as servers:
+        for number in range(rounds):
+            started = perf_counter()
+            classify()
+            alone = len(messages) / (perf_counter() - started)
+            stream = Stream(servers, f"throughput.{number}")
+            ours.append(asyncio.run(through_kafka(stream, folder, messages)))
+            shares.append(ours[-1] / alone)
+    return {
+        "exactly once, 8 partitions, backlog": f"{name}, {PRECISION}",
+        "worker, msg/s": median(ours),
+        "worker over classify": median(shares),
     }
-    command = [sys.executable, "-m", "worker"]
-    subprocess.run([*command, "topics"], env=environment, check=True, capture_output=True)  # noqa: ASYNC221, S603
-    async with AIOKafkaProducer(bootstrap_servers=servers, linger_ms=5) as producer:
-        for number, text in enumerate(texts):
-            message = {"message_id": str(number), "text": text}
-            await producer.send("chat.messages", orjson.dumps(message), f"{number % 64}".encode())
-    worker = subprocess.Popen([*command, "run"], env=environment)  # noqa: ASYNC220, S603
-    try:
-        return await rate(servers, len(texts))
-    finally:
-        worker.terminate()
-        worker.wait(30)
 
 
-async def rate(servers: str, count: int) -> float:
-    """Read `count` committed events; how many came a second after the first batch."""
-    consumer = AIOKafkaConsumer(
-        "chat.emotions",
-        bootstrap_servers=servers,
-        isolation_level="read_committed",
-        auto_offset_reset="earliest",
+async def through_kafka(stream: Stream, folder: Path, messages: list[bytes]) -> float:
+    """Messages a second, from when the first of them is sent until the last is committed."""
+    await stream.create("run")
+    port = free_port()
+    environment = stream.environment(
+        "run", WORKER_CACHE_ENTRIES="0", WORKER_ADMIN_PORT=f"{port}", WORKER_MODEL=str(folder)
     )
-    seen = first = 0
-    started = 0.0
-    deadline = monotonic() + DEADLINE_SECONDS
-    async with consumer:
-        while seen < count:
-            if monotonic() > deadline:
-                message = f"only {seen} of {count} events came in {DEADLINE_SECONDS} s"
-                raise RuntimeError(message)
-            fetched = await consumer.getmany(timeout_ms=100)
-            seen += sum(map(len, fetched.values()))
-            if seen and not first:
-                first, started = seen, perf_counter()
-    return (seen - first) / (perf_counter() - started)
+    with process((*UNCHECKED, str(folder), PRECISION), environment) as worker:
+        await asyncio.to_thread(until_ready, port, worker)
+        started = perf_counter()
+        await stream.fill(messages)
+        group = stream.settings("run").group_id
+        return (await rate(stream.servers, group, len(messages), worker, started)).rate

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from schemas.instant import MAX_EPOCH_MS, datetime_text, parse, utc_text
+from schemas.instant import MAX_EPOCH_MS, text_of, utc_text
 from schemas.record import MessageId, Record, Text
 
 _SENT_AT_RULE = (
@@ -23,7 +23,7 @@ def _check_sent_at(value: object) -> object:
         return value
     if type(value) is str:
         try:
-            parse(value)
+            text_of(value)
         except ValueError:
             raise PydanticCustomError("sent_at", _SENT_AT_RULE) from None
         return value
@@ -68,5 +68,5 @@ def sent_at_text(value: str | int | None, fallback_ms: int) -> str:
     if value is None:
         return utc_text(min(max(fallback_ms, 0), MAX_EPOCH_MS))
     if isinstance(value, str):
-        return datetime_text(parse(value))
+        return text_of(value)
     return utc_text(value)

@@ -11,10 +11,12 @@ from pydantic_core import PydanticCustomError
 # 9999-12-31T23:59:59.999Z, the last millisecond that a datetime can name.
 MAX_EPOCH_MS = 253_402_300_799_999
 
+_LONGEST_KEPT = 40  # characters: down to a picosecond, and nobody's megabytes of digits
+
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  naive on purpose: UTC arithmetic without tzinfo
 _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
-    r"(?:\.[0-9]+)?(?:[Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
+    r"(?:\.([0-9]+))?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 
 
@@ -45,6 +47,7 @@ def parse(value: str) -> datetime:
     return moment
 
 
+@lru_cache(maxsize=4096)  # as for seconds, below
 def utc_text(epoch_ms: int) -> str:
     """Write epoch milliseconds, 0 to MAX_EPOCH_MS, as RFC 3339 in UTC with milliseconds.
 
@@ -57,6 +60,28 @@ def utc_text(epoch_ms: int) -> str:
 @lru_cache(maxsize=256)  # messages come many to a second, and this runs for each
 def _second_text(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()
+
+
+def text_of(value: str) -> str:
+    """An RFC 3339 date-time as `utc_text` writes one; what is finer than a millisecond is cut.
+
+    Raises ValueError as `parse` does.
+    """
+    return _text_of(value) if len(value) <= _LONGEST_KEPT else datetime_text(parse(value))
+
+
+@lru_cache(maxsize=8192)  # asked for twice for each message: once to validate it, once to write it
+def _text_of(value: str) -> str:
+    match = _RFC_3339.fullmatch(value)
+    if match is None or match[1] == "60":
+        return datetime_text(parse(value))
+    fraction = "0" if match[2] is None else match[2]
+    return f"{_second_of(value[:19], match[3])}.{fraction[:3]:0<3}Z"
+
+
+@lru_cache(maxsize=256)
+def _second_of(clock: str, offset: str) -> str:
+    return datetime_text(parse(clock + offset))[:19]
 
 
 def datetime_text(moment: datetime) -> str:

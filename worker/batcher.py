@@ -7,7 +7,7 @@ once the oldest has waited `max_wait` seconds the next batch is cut around it, s
 Equal token sequences share one row: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
 """
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -24,6 +24,7 @@ class Row(Generic[T]):
     arrived: float  # seconds, the caller's monotonic clock
     order: int  # of arrival
     items: list[T] = field(default_factory=list)
+    taken: bool = False
 
     @property
     def placed(self) -> "tuple[int, int, Row[T]]":
@@ -45,7 +46,7 @@ class Batcher(Generic[T]):
         self.tokens = 0  # queued tokens, not padded, distinct rows
         self._by_tokens: dict[Tokens, Row[T]] = {}
         self._arrivals: deque[Row[T]] = deque()  # every row, oldest first; taken ones linger
-        self._sorted: list[tuple[int, int, Row[T]]] = []
+        self._sorted: list[tuple[int, int, Row[T]]] = []  # but for those `add` put at its end
         self._overflow: deque[Row[T]] = deque()  # rows behind the window, in order of arrival
         self._count = 0
 
@@ -58,20 +59,23 @@ class Batcher(Generic[T]):
         row = self._by_tokens.get(tokens)
         if row is None:
             self._count += 1
-            row = Row(tokens, now, self._count)
+            row = Row(tokens, now, self._count, [item])
             self._by_tokens[tokens] = row
             self._arrivals.append(row)
             self.tokens += len(tokens)
             if len(self._sorted) < self.window:
-                insort(self._sorted, row.placed)
+                self._sorted.append((len(tokens), self._count, row))
             else:
                 self._overflow.append(row)
-        row.items.append(item)
+        else:
+            row.items.append(item)
 
     def take(self, now: float) -> list[Row[T]]:
         """Return the next batch, shortest row first; empty when nothing is queued."""
         if not self._sorted:
             return []
+        # Once a batch: a list that is sorted but for its end takes less than a search a row.
+        self._sorted.sort()
         oldest = self._oldest()
         if now - oldest.arrived >= self.max_wait:
             first, last = self._around(bisect_left(self._sorted, oldest.placed))
@@ -80,10 +84,11 @@ class Batcher(Generic[T]):
         batch = [row for *_, row in self._sorted[first : last + 1]]
         del self._sorted[first : last + 1]
         for row in batch:
+            row.taken = True
             del self._by_tokens[row.tokens]
             self.tokens -= len(row.tokens)
         while self._overflow and len(self._sorted) < self.window:
-            insort(self._sorted, self._overflow.popleft().placed)
+            self._sorted.append(self._overflow.popleft().placed)
         return batch
 
     def drain(self) -> list[T]:
@@ -96,7 +101,7 @@ class Batcher(Generic[T]):
 
     def _oldest(self) -> Row[T]:
         # The oldest row is always inside the window, since rows enter the window in order.
-        while self._by_tokens.get(self._arrivals[0].tokens) is not self._arrivals[0]:
+        while self._arrivals[0].taken:
             self._arrivals.popleft()
         return self._arrivals[0]
 

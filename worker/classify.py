@@ -8,11 +8,10 @@ from typing import BinaryIO, NamedTuple
 
 import orjson
 
-from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
 from worker import codec
 from worker.classifier import ModelId
-from worker.codec import DecodeError, Headers
+from worker.codec import Chat, DecodeError, Headers
 from worker.decision import Decision
 from worker.inference import Inference, Verdict
 from worker.offsets import OffsetTracker
@@ -21,6 +20,8 @@ from worker.settings import WorkerSettings
 
 CHUNK_BYTES = 262_144
 IN_FLIGHT_TOKENS = 65_536
+FIRST_LINES = 64  # that are tokenised in one go, doubling up to
+MOST_LINES = 1024
 
 
 class Line(NamedTuple):
@@ -40,7 +41,7 @@ class Job:
     """A line that waits for its decision."""
 
     line: Line
-    chat: ChatMessage
+    chat: Chat
     truncated: bool
     tokens: int
     run: "Run"
@@ -123,26 +124,33 @@ class Run:
             await self._wait_for_release()
 
     async def _submit(self, records: Sequence[Line]) -> None:
-        messages: list[tuple[Line, ChatMessage]] = []
+        size, first = FIRST_LINES, 0
+        while first < len(records):
+            await self._submit_part(records[first : first + size])
+            # Few lines to begin with, so that the device is not idle while the others are read.
+            first, size = first + size, min(2 * size, MOST_LINES)
+
+    async def _submit_part(self, records: Sequence[Line]) -> None:
+        messages: list[tuple[Line, Chat]] = []
         for record in records:
             self._tracker.take_in(record.offset)
             try:
                 messages.append((record, read(record, self._max_bytes)))
             except DecodeError as error:
                 self.finish(record, f"{error.reason}: {error}")
-        for first in range(0, len(messages), 1000):
-            part = messages[first : first + 1000]
-            while self.in_flight > IN_FLIGHT_TOKENS:
-                await self._wait_for_release()
-            encoded = await self._inference.tokenize([chat.text for _, chat in part])
-            jobs = [
-                Job(record, chat, each.truncated, len(each.tokens), self)
-                for (record, chat), each in zip(part, encoded, strict=True)
-            ]
-            self.in_flight += sum(job.tokens for job in jobs)
-            self._inference.submit(
-                [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
-            )
+        while self.in_flight > IN_FLIGHT_TOKENS:
+            await self._wait_for_release()
+        if not messages:
+            return
+        encoded = await self._inference.tokenize([chat.text for _, chat in messages])
+        jobs = [
+            Job(record, chat, each.truncated, len(each.tokens), self)
+            for (record, chat), each in zip(messages, encoded, strict=True)
+        ]
+        self.in_flight += sum(job.tokens for job in jobs)
+        self._inference.submit(
+            [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
+        )
 
     async def _wait_for_release(self) -> None:
         self._released.clear()
@@ -174,7 +182,7 @@ def _raise_first(serving: "asyncio.Task[None]") -> None:
         raise group.exceptions[0] from None
 
 
-def read(line: Line, max_bytes: int) -> ChatMessage:
+def read(line: Line, max_bytes: int) -> Chat:
     """A ChatMessage as JSON, or else the line itself as the text. Raises DecodeError."""
     text = line.value.strip()
     if text.startswith(b"{") and text.endswith(b"}"):

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -21,6 +21,8 @@ from worker.kafka import KafkaProblemError
 from worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
+
+FETCH_BYTES: Final = 4_194_304  # an answer, of all partitions of a broker
 
 Fetched = Mapping[TopicPartition, Sequence[Record]]
 
@@ -84,7 +86,10 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             heartbeat_interval_ms=settings.session_timeout_ms // 4,
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_poll_interval_ms=settings.max_poll_interval_ms,
-            max_partition_fetch_bytes=max(1_048_576, settings.max_message_bytes),
+            # Answers lie in memory in full, and decoded beside that, whatever the queue holds. A
+            # batch that is larger than this comes all the same.
+            fetch_max_bytes=FETCH_BYTES,
+            max_partition_fetch_bytes=max(262_144, settings.max_message_bytes),
             # A topic that gains partitions is noticed this fast, by one small request a worker;
             # aiokafka's own five minutes would leave their messages lying that long.
             metadata_max_age_ms=5_000,

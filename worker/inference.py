@@ -3,15 +3,19 @@
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
 from typing import Final, Protocol
+
+import structlog
 
 from worker.batcher import Batcher, Row
 from worker.classifier import Classifier, ModelId, Tokenized
 from worker.decision import Decision, decide
-from worker.engines import InferenceError, Tokens
+from worker.engines import InferenceError, OutOfMemoryError, Tokens
 from worker.metrics import Metrics
+
+log = structlog.get_logger(__name__)
 
 AHEAD: Final = 2  # batches handed to the device: one runs, one is ready
 HOPELESS: Final = 100  # rows in a row that fail alone: it is not the input, it is the engine
@@ -109,7 +113,8 @@ class Inference:
                 await self._slots.acquire()
                 classifier, rows = await self._next_batch()
                 tokens = [row.tokens for row in rows]
-                prepared = await loop.run_in_executor(self._preparing, classifier.prepare, tokens)
+                # From thread to thread: a way round by the event loop would cost two wake-ups more.
+                prepared = self._preparing.submit(classifier.prepare, tokens)
                 done = loop.run_in_executor(self._device, self._infer, classifier, tokens, prepared)
                 self._in_flight += 1
                 self.busy_since = self.busy_since or self._clock()
@@ -132,21 +137,33 @@ class Inference:
                 await self._queued.wait()
 
     def _infer(
-        self, classifier: Classifier, tokens: list[Tokens], prepared: object
+        self, classifier: Classifier, tokens: list[Tokens], preparing: "Future[object]"
     ) -> list[Verdict]:
         """One batch, on the device's thread."""
+        prepared = preparing.result()
+        padded = max(map(len, tokens)) * len(tokens)
         started = perf_counter()
         try:
             verdicts: list[Verdict] = list(decide(classifier.run(prepared), self._margin_threshold))
         except InferenceError as error:
             verdicts = self._halve(classifier, tokens, error)
-        longest = max(map(len, tokens))
-        padded = longest * len(tokens)
+            if isinstance(error, OutOfMemoryError) and len(tokens) > 1:
+                self._shrink(padded // 2)
         self._metrics.stage_seconds.labels("infer").observe(perf_counter() - started)
         self._metrics.batch_rows.observe(len(tokens))
         self._metrics.batch_tokens.observe(padded)
         self._metrics.padding_ratio.observe(1.0 - sum(map(len, tokens)) / padded)
         return verdicts
+
+    def _shrink(self, max_batch_tokens: int) -> None:
+        """The device has too little memory for the budget: a smaller one from the next batch on."""
+        if max_batch_tokens < self._batcher.max_batch_tokens:
+            log.warning(
+                "the device ran out of memory; batches are smaller from now on",
+                max_batch_tokens=max_batch_tokens,
+                before=self._batcher.max_batch_tokens,
+            )
+            self._batcher.max_batch_tokens = max_batch_tokens
 
     def _halve(
         self, classifier: Classifier, tokens: list[Tokens], error: InferenceError

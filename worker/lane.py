@@ -21,6 +21,8 @@ log = structlog.get_logger(__name__)
 
 FIRST_BACKOFF: Final = 0.1  # seconds
 LONGEST_BACKOFF: Final = 5.0
+BEHIND_SECONDS: Final = 1.0  # of age, from which on throughput is worth more than latency
+BEHIND_FACTOR: Final = 4
 PATIENCE_SECONDS: Final = 10.0  # until it is said that Kafka keeps us waiting, doubling up to
 LONGEST_PATIENCE: Final = 120.0
 
@@ -182,9 +184,16 @@ class Lane:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _linger(self, tracker: OffsetTracker[Outcome]) -> None:
-        """Let more results join the transaction, while there are more to come."""
+        """Let more results join the transaction, while there are more to come.
+
+        A transaction costs five requests however large it is, so with a backlog, where nobody
+        waits for the one result, more may join.
+        """
+        interval = self._limits.commit_interval
+        if self._wall_clock() - tracker.front.timestamp_ms / 1000 > BEHIND_SECONDS:
+            interval *= BEHIND_FACTOR
         try:
-            async with asyncio.timeout(self._limits.commit_interval):
+            async with asyncio.timeout(interval):
                 while tracker.unfinished and not self._draining:
                     self._changed.clear()
                     await self._changed.wait()

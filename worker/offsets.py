@@ -8,13 +8,6 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Slot(Generic[T]):
-    offset: int
-    outcome: T | None = None
-    done: bool = False
-
-
-@dataclass(slots=True)
 class OffsetTracker(Generic[T]):
     """Releases outcomes of one partition in input order.
 
@@ -24,24 +17,23 @@ class OffsetTracker(Generic[T]):
     """
 
     position: int
-    _slots: deque[_Slot[T]] = field(default_factory=deque)
-    _by_offset: dict[int, _Slot[T]] = field(default_factory=dict)
+    _order: deque[int] = field(default_factory=deque)  # taken in and not released
+    _open: set[int] = field(default_factory=set)  # of those, the ones without an outcome
+    _outcomes: dict[int, T] = field(default_factory=dict)  # of the others
 
     def take_in(self, offset: int) -> bool:
-        """Open a slot for `offset`; False if it was taken in before (a repeat after a seek)."""
+        """Open `offset`; False if it was taken in before (a repeat after a seek)."""
         if offset < self.position:
             return False
-        slot: _Slot[T] = _Slot(offset)
-        self._slots.append(slot)
-        self._by_offset[offset] = slot
+        self._order.append(offset)
+        self._open.add(offset)
         self.position = offset + 1
         return True
 
     def complete(self, offset: int, outcome: T) -> None:
         """Set the outcome of `offset`. Raises KeyError if it is not open: a result of nothing."""
-        slot = self._by_offset.pop(offset)
-        slot.outcome = outcome
-        slot.done = True
+        self._open.remove(offset)
+        self._outcomes[offset] = outcome
 
     def release(self, limit: int) -> tuple[list[T], int]:
         """Take at most `limit` finished outcomes from the front, in order.
@@ -50,28 +42,34 @@ class OffsetTracker(Generic[T]):
         """
         outcomes: list[T] = []
         next_offset = self.first
-        while self._slots and self._slots[0].done and len(outcomes) < limit:
-            slot = self._slots.popleft()
-            outcomes.append(slot.outcome)  # type: ignore[arg-type]  # done slots have an outcome
-            next_offset = slot.offset + 1
+        order, unfinished, pop = self._order, self._open, self._outcomes.pop
+        while order and order[0] not in unfinished and len(outcomes) < limit:
+            offset = order.popleft()
+            outcomes.append(pop(offset))
+            next_offset = offset + 1
         return outcomes, next_offset
 
     @property
     def first(self) -> int:
         """The oldest offset that is not released. Raises IndexError when there is none."""
-        return self._slots[0].offset
+        return self._order[0]
+
+    @property
+    def front(self) -> T:
+        """The outcome of the oldest offset. Raises IndexError or KeyError when not `ready`."""
+        return self._outcomes[self._order[0]]
 
     @property
     def ready(self) -> bool:
         """Whether the oldest open offset is finished."""
-        return bool(self._slots) and self._slots[0].done
+        return bool(self._order) and self._order[0] not in self._open
 
     @property
     def unfinished(self) -> int:
         """How many offsets are still without an outcome."""
-        return len(self._by_offset)
+        return len(self._open)
 
     @property
     def empty(self) -> bool:
         """Whether everything taken in was released."""
-        return not self._slots
+        return not self._order

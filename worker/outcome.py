@@ -2,11 +2,10 @@
 
 import orjson
 
-from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
 from worker import codec
 from worker.classifier import ModelId
-from worker.codec import Output, Record
+from worker.codec import Chat, Output, Record
 from worker.decision import Decision, sampled
 from worker.lane import Outcome
 from worker.settings import WorkerSettings
@@ -18,22 +17,24 @@ class Router:
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._withhold = settings.low_margin_events == "withhold"
+        self._model: ModelId | None = None  # the last one, and as events name it
+        self._named: dict[str, str] = {}
 
     def event(
         self,
         record: Record,
-        chat: ChatMessage,
+        chat: Chat,
         decision: Decision,
         model: ModelId,
         truncated: bool,  # noqa: FBT001
     ) -> bytes:
         """The emotion event alone, as it goes on the wire."""
-        return orjson.dumps(_fields(record, chat, decision, model, truncated))
+        return orjson.dumps(self._fields(record, chat, decision, model, truncated))
 
     def route(  # noqa: PLR0913, PLR0917  (all that an event tells of)
         self,
         record: Record,
-        chat: ChatMessage,
+        chat: Chat,
         decision: Decision,
         model: ModelId,
         truncated: bool,  # noqa: FBT001
@@ -41,8 +42,7 @@ class Router:
     ) -> Outcome:
         """The emotion event, and the review sample where it is due."""
         settings = self._settings
-        identity = codec.event_id(record)
-        fields = _fields(record, chat, decision, model, truncated)
+        fields = self._fields(record, chat, decision, model, truncated)
         headers = codec.trace_headers(record.headers)
         outputs: list[Output] = []
         kind = "event"
@@ -54,7 +54,7 @@ class Router:
         reason, probability = "", 1.0
         if decision.low_margin:
             reason = "low_margin"
-        elif sampled(identity, settings.review_sample_rate):
+        elif sampled(codec.event_id(record), settings.review_sample_rate):
             reason, probability = "random", settings.review_sample_rate
         if reason:
             fields["text"] = chat.text
@@ -71,19 +71,21 @@ class Router:
         letter = codec.dead_letter(self._settings.dead_letter_topic, record, reason, error)
         return Outcome("dead_letter", (letter,), record.timestamp, tokens, reason=reason.value)
 
-
-def _fields(
-    record: Record,
-    chat: ChatMessage,
-    decision: Decision,
-    model: ModelId,
-    truncated: bool,  # noqa: FBT001
-) -> dict[str, object]:
-    return codec.event_fields(
-        record,
-        chat,
-        decision,
-        truncated=truncated,
-        model={"name": model.name, "version": model.version},
-        classified_at=codec.now_text(),
-    )
+    def _fields(
+        self,
+        record: Record,
+        chat: Chat,
+        decision: Decision,
+        model: ModelId,
+        truncated: bool,  # noqa: FBT001
+    ) -> dict[str, object]:
+        if model is not self._model:
+            self._model, self._named = model, {"name": model.name, "version": model.version}
+        return codec.event_fields(
+            record,
+            chat,
+            decision,
+            truncated=truncated,
+            model=self._named,
+            classified_at=codec.now_text(),
+        )

@@ -14,11 +14,10 @@ from typing import Final
 import structlog
 from aiokafka.errors import KafkaError
 
-from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
 from worker import codec, kafka
 from worker.classifier import ModelId, Tokenized
-from worker.codec import DecodeError, Record
+from worker.codec import Chat, DecodeError, Record
 from worker.consumer import Fetched, Source
 from worker.engines import InferenceError
 from worker.inference import Inference, Verdict
@@ -47,7 +46,7 @@ class Message:
     lane: Lane
     epoch: int
     record: Record
-    chat: ChatMessage
+    chat: Chat
     router: Router
     tokens: int = 0
     truncated: bool = False

@@ -153,7 +153,8 @@ class WorkerSettings(BaseSettings):
         50.0,
         ge=0,
         description="milliseconds a finished result may wait for others of its partition to share "
-        "a transaction; lower: less latency, more transactions",
+        "a transaction, four times that for messages older than a second; lower: less latency, "
+        "more transactions",
     )
     commit_records: int = Field(2000, ge=1, description="records a transaction at most")
     session_timeout_ms: int = Field(

@@ -1,5 +1,6 @@
 """What is read from the input topic, and what is refused, with the right reason and no text."""
 
+import json
 from contextlib import suppress
 from typing import Any
 
@@ -8,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
+from worker import codec
 from worker.codec import DecodeError, dead_letter, decode, trace_headers
 
 from .fakes import FakeRecord
@@ -168,3 +171,43 @@ def test_a_dead_letter_keeps_the_record_and_says_why() -> None:
 def test_the_trace_context_passes_and_nothing_else() -> None:
     headers = [("traceparent", b"00-1"), ("secret", b"x"), ("tracestate", b"a=b")]
     assert trace_headers(headers) == [("traceparent", b"00-1"), ("tracestate", b"a=b")]
+
+
+NAMES = ("message_id", "text", "room_id", "user_id", "sent_at", "other")
+VALUES: st.SearchStrategy[object] = (
+    st.text('가a"\\\u0000{}:', max_size=4)
+    | st.sampled_from(["x" * 256, "x" * 257, "2026-11-24T09:00:00.5+09:00", "2026-11-24"])
+    | st.none()
+    | st.booleans()
+    | st.integers(-1, 10)
+    | st.just([])
+    | st.just({})
+    | st.just({"text": "t"})
+    | st.just(["t"])
+)
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), VALUES), max_size=8))
+def test_the_quick_way_takes_only_what_the_thorough_one_takes_and_reads_it_alike(
+    pairs: list[tuple[str, Any]],
+) -> None:
+    pairs = [("message_id", "m"), ("text", "글"), *pairs]
+    body = ",".join(f"{json.dumps(name)}:{orjson.dumps(each).decode()}" for name, each in pairs)
+    value = f"{{{body}}}".encode()
+    quick = codec._plain(value, orjson.loads(value))
+    if quick is not None:
+        assert len(dict(pairs)) == len(pairs)
+        thorough = ChatMessage.model_validate_json(value)
+        assert quick._asdict() == thorough.model_dump()
+
+
+def test_the_quick_way_takes_what_a_platform_sends() -> None:
+    fields = {
+        "message_id": "m-1",
+        "text": "오늘 ㅋㅋ",
+        "room_id": "room",
+        "user_id": None,
+        "sent_at": "2026-11-24T09:00:00.000+09:00",
+        "platform": 7,
+    }
+    assert codec._plain(orjson.dumps(fields), fields) is not None

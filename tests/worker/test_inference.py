@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from math import nan
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from structlog.testing import capture_logs
 
 from worker.classifier import ModelId
 from worker.decision import Decision
-from worker.engines import DeviceLostError, InferenceError, Tokens
+from worker.engines import DeviceLostError, InferenceError, OutOfMemoryError, Tokens
 from worker.inference import HOPELESS, HopelessError, Inference
 
 from .fakes import FakeEngine, Waiter, fake_classifier, inference_of, running, verdicts_of
@@ -59,6 +62,29 @@ async def test_a_success_between_failures_starts_the_count_anew() -> None:
     )
     verdicts = await verdicts_of(inference, [f"w{number}" for number in range(2, 400)])
     assert sum(map(failing, verdicts)) == 398 - 7
+
+
+class Small(FakeEngine):
+    """Has memory for four rows."""
+
+    def run(self, prepared: list[Tokens]) -> NDArray[np.float32]:
+        if len(prepared) > 4:
+            self.batches.append(prepared)
+            raise OutOfMemoryError(f"OutOfMemory: {len(prepared)} rows")
+        return super().run(prepared)
+
+
+async def test_out_of_memory_halves_the_batch_shrinks_the_budget_and_says_so() -> None:
+    engine = Small()
+    inference = inference_of(fake_classifier(engine), max_batch_tokens=32)
+    with capture_logs() as said:
+        async with running(inference) as asker:
+            assert not any(map(failing, await asker.ask(TEXTS)))
+            assert not any(map(failing, await asker.ask(TEXTS)))
+    assert [len(batch) for batch in engine.batches[:5]] == [16, 8, 4, 4, 8]
+    assert max(map(len, engine.batches[7:])) <= 8  # the second time nothing as large is tried
+    first = said[0]
+    assert (first["log_level"], first["max_batch_tokens"], first["before"]) == ("warning", 16, 32)
 
 
 async def test_a_lost_device_ends_the_inference() -> None:

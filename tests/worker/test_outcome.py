@@ -3,13 +3,12 @@
 import orjson
 import pytest
 
-from schemas.chat import ChatMessage
 from schemas.deadletter import Reason
 from schemas.emotion import EmotionEvent
 from schemas.review import ReviewSample
 from worker import codec
 from worker.classifier import ModelId
-from worker.codec import Output
+from worker.codec import Chat, Output
 from worker.decision import Decision, sampled
 from worker.outcome import Router
 from worker.settings import WorkerSettings
@@ -18,7 +17,7 @@ from .fakes import FakeRecord
 
 TRACE = ("traceparent", b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
 RECORD = FakeRecord(value=b"...", headers=[("tenant", b"a"), TRACE])
-CHAT = ChatMessage(message_id="m-1", text="오늘 너무 좋다 ㅎㅎ", room_id="room-7")
+CHAT = Chat(message_id="m-1", text="오늘 너무 좋다 ㅎㅎ", room_id="room-7")
 MODEL = ModelId("maum", "2024.05.01")
 SURE = Decision("기쁨", 0.5, 0.25, False, (0.0, 0.0625, 0.0625, 0.25, 0.125, 0.5))  # noqa: FBT003
 UNSURE = Decision("기쁨", 0.4, 0.1, True, (0.0, 0.1, 0.1, 0.3, 0.1, 0.4))  # noqa: FBT003

@@ -21,6 +21,10 @@ class InferenceError(Exception):
     """This batch failed; a smaller one may succeed. What fails alone goes to the dead letters."""
 
 
+class OutOfMemoryError(InferenceError):
+    """This batch was too large for the device: smaller ones from now on."""
+
+
 class DeviceLostError(Exception):
     """The device is gone: nothing more can be served. The process stops, uncommitted."""
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from worker.engines import EngineError, InferenceError, Tokens
+from worker.engines import EngineError, InferenceError, OutOfMemoryError, Tokens
 
 REFUSALS = (
     errors.EPFail,
@@ -22,6 +22,7 @@ REFUSALS = (
     errors.RuntimeException,
     MemoryError,
 )
+NO_MEMORY = "Failed to allocate memory"  # as ONNX Runtime's arena says it
 
 
 def pack(rows: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
@@ -74,6 +75,8 @@ class OnnxEngine:
         try:
             (logits,) = self.session.run(None, prepared)
         except REFUSALS as error:
+            if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+                raise OutOfMemoryError(f"OutOfMemory: {len(prepared['lengths'])} rows") from error
             raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
         numbers: NDArray[np.float32] = logits
         return numbers

@@ -9,7 +9,14 @@ import torch
 from numpy.typing import NDArray
 from transformers import AutoModelForSequenceClassification, logging
 
-from worker.engines import DeviceLostError, EngineError, InferenceError, Tokens, padded
+from worker.engines import (
+    DeviceLostError,
+    EngineError,
+    InferenceError,
+    OutOfMemoryError,
+    Tokens,
+    padded,
+)
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -120,7 +127,7 @@ class TorchEngine:
                 return numbers
         except torch.OutOfMemoryError as error:
             torch.cuda.empty_cache()
-            raise InferenceError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
+            raise OutOfMemoryError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
         except torch.AcceleratorError as error:
             raise DeviceLostError(str(error).splitlines()[0]) from error
         except (RuntimeError, IndexError, ValueError) as error:

@@ -1,0 +1,245 @@
+"""How long a message takes end to end, at what load, and what a burst does.
+
+Messages are sent on schedule whatever the worker does (an open loop), and a message's latency
+counts from the moment it was due: a stall of the worker, or of the sender, counts against us.
+"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+
+from bench import plots
+from bench.classify import Row
+from bench.stream import ROOMS, WORKER, Stream, message, process, resident
+from deploy import broker
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import AsyncIterator
+
+SHARES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)  # of what a backlog is worked off at
+STEP_SECONDS: Final = 12.0
+HALF_SECONDS: Final = 30.0
+BACKLOG: Final = 4000  # messages, to see how fast one is worked off
+BURST: Final = ((10.0, 1.0), (5.0, 10.0), (5.0, 1.0))  # seconds, times the rate
+BURST_SHARE: Final = 0.2  # of the knee: ten times that is twice what the worker can do
+PACE_SECONDS: Final = 1.0  # a p99 above this: the load is past the knee
+DEADLINE_SECONDS: Final = 90.0
+WARM_MESSAGES: Final = 500
+PLOT: Final = "latency.svg"
+
+
+def run(texts: list[str], _rounds: int) -> list[Row]:
+    """A row a load; the bundled model, 8 partitions, exactly once, as it comes."""
+    with broker.running() as servers:
+        return asyncio.run(measure(Stream(servers, "load"), texts))
+
+
+def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
+    """Latency against load."""
+    steps = [row for row in rows if row["arrivals"] == STEADY]
+    lines = {
+        name: [float(row[f"{column}, ms"]) for row in steps]
+        for name, column in (("중앙값", "p50"), ("99번째 백분위수", "p99"))
+    }
+    shares = [float(row["of the knee"]) for row in steps]
+    return [plots.latency(shares, lines, folder / PLOT)]
+
+
+STEADY: Final = "Poisson"
+HALF: Final = "Poisson, half load"
+BURSTY: Final = "a burst of ten times the rate for 5 s"
+
+
+@dataclass(slots=True)
+class Seen:
+    """What became of the messages, by number."""
+
+    due: list[float] = field(default_factory=list)
+    took: list[float] = field(default_factory=list)  # seconds; infinite: nothing came yet
+    events: int = 0  # that came, those that came twice among them
+    reordered: int = 0
+    last: dict[tuple[str, int], int] = field(default_factory=dict)  # offset, by input partition
+
+    more: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def reaches(self, events: int) -> None:
+        """Wait for that many."""
+        while self.events < events:
+            self.more.clear()
+            await self.more.wait()
+
+    def take(self, value: bytes) -> None:
+        """An event is visible to a reader of committed records."""
+        now = perf_counter()
+        event = orjson.loads(value)
+        number, source = int(event["message_id"][2:]), event["source"]
+        where = source["topic"], source["partition"]
+        self.reordered += source["offset"] < self.last.get(where, -1)
+        self.last[where] = source["offset"]
+        self.events += 1
+        self.more.set()
+        self.took[number] = min(self.took[number], now - self.due[number])
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One load, from its first message until all came through."""
+
+    rate: float  # messages a second, as they came to be due
+    took: list[float]  # seconds
+    reordered: int
+    twice: int
+    memory: float  # bytes, at its end
+
+    @property
+    def lost(self) -> int:
+        """Messages that nothing came of."""
+        return sum(each == float("inf") for each in self.took)
+
+    def percentile(self, share: float) -> float:
+        """Seconds."""
+        return float(np.percentile(self.took, share, method="higher"))
+
+
+class Load:
+    """Sends on schedule, and watches what comes out."""
+
+    def __init__(
+        self, producer: AIOKafkaProducer, topic: str, texts: Sequence[str], pid: int
+    ) -> None:
+        self.seen = Seen()
+        self._producer = producer
+        self._topic = topic
+        self._texts = texts
+        self._pid = pid
+        self._random = Random(5)  # noqa: S311  (no secret)
+
+    async def step(self, plan: Sequence[tuple[float, float]]) -> Step:
+        """Send by `plan` (seconds, messages a second), and wait until all came through."""
+        first, reordered = len(self.seen.due), self.seen.reordered
+        events, began = self.seen.events, perf_counter() + 0.1
+        arrivals = list(self._poisson(plan))
+        self.seen.due += [began + each for each in arrivals]
+        self.seen.took += [float("inf")] * len(arrivals)
+        for number in range(first, len(self.seen.due)):
+            await self._send(number)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                await self.seen.reaches(events + len(arrivals))
+        took = self.seen.took[first:]
+        came = sum(each < float("inf") for each in took)
+        return Step(
+            len(arrivals) / sum(seconds for seconds, _ in plan),
+            took,
+            self.seen.reordered - reordered,
+            self.seen.events - events - came,
+            resident(self._pid),
+        )
+
+    async def backlog(self, count: int) -> float:
+        """Messages a second that `count` due at once are worked off at."""
+        step = await self.step([(0.001, count / 0.001)])
+        finished = sorted(step.took)
+        middle = range(len(finished) // 10, len(finished) * 9 // 10)
+        return len(middle) / (finished[middle[-1]] - finished[middle[0]])
+
+    def _poisson(self, plan: Sequence[tuple[float, float]]) -> Iterator[float]:
+        began = 0.0
+        for seconds, rate in plan:
+            now = self._random.expovariate(rate)
+            while now < seconds:
+                yield began + now
+                now += self._random.expovariate(rate)
+            began += seconds
+
+    async def _send(self, number: int) -> None:
+        early = self.seen.due[number] - perf_counter()
+        if early > 0 or number % 50 == 0:  # what is late goes out at once, but lets the reader read
+            await asyncio.sleep(max(0.0, early))
+        value = message(number, f"{self._texts[number % len(self._texts)]} {number}")
+        await self._producer.send(self._topic, value, f"room-{number % ROOMS}".encode())
+
+
+@asynccontextmanager
+async def loading(
+    stream: Stream, run: str, texts: Sequence[str], worker: "subprocess.Popen[bytes]"
+) -> "AsyncIterator[Load]":
+    """A load on the topics of `run`, watched for the length of the block."""
+    options = stream.settings(run)
+    consumer = AIOKafkaConsumer(
+        options.emotion_topic,
+        bootstrap_servers=stream.servers,
+        isolation_level="read_committed",
+        auto_offset_reset="earliest",
+    )
+    producer = AIOKafkaProducer(bootstrap_servers=stream.servers)
+    async with producer, consumer:
+        load = Load(producer, options.input_topic, texts, worker.pid)
+
+        async def watch() -> None:
+            while True:
+                for records in (await consumer.getmany(timeout_ms=100)).values():
+                    for record in records:
+                        load.seen.take(record.value)
+
+        watching = asyncio.create_task(watch())
+        try:
+            yield load
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+
+async def measure(stream: Stream, texts: Sequence[str]) -> list[Row]:
+    """Every step of the table."""
+    await stream.create("run")
+    with process(WORKER, stream.environment("run")) as worker:
+        async with loading(stream, "run", texts, worker) as load:
+            await load.backlog(WARM_MESSAGES)
+            able = await load.backlog(BACKLOG)
+            warm = resident(worker.pid)
+            steps = [await load.step([(STEP_SECONDS, able * share)]) for share in SHARES]
+            knee = find_knee(steps)
+            half = await load.step([(HALF_SECONDS, knee / 2)])
+            calm = knee * BURST_SHARE
+            burst = await load.step([(seconds, calm * times) for seconds, times in BURST])
+    named = [*((STEADY, step) for step in steps), (HALF, half), (BURSTY, burst)]
+    before = [warm, *(step.memory for _, step in named)]
+    return [
+        row(name, step, knee, memory) for (name, step), memory in zip(named, before, strict=False)
+    ]
+
+
+def find_knee(steps: Sequence[Step]) -> float:
+    """Messages a second of the highest load that is kept pace with, from the lowest up."""
+    knee = steps[0].rate
+    for step in steps:
+        if step.percentile(99) > PACE_SECONDS:
+            break
+        knee = step.rate
+    return knee
+
+
+def row(name: str, step: Step, knee: float, before: float) -> Row:
+    """One line of the table."""
+    return {
+        "arrivals": name,
+        "messages a second": step.rate,
+        "of the knee": step.rate / knee,
+        "p50, ms": step.percentile(50) * 1000,
+        "p99, ms": step.percentile(99) * 1000,
+        "lost": f"{step.lost}",
+        "reordered": f"{step.reordered}",
+        "twice": f"{step.twice}",
+        "resident memory over that before": step.memory / before,
+    }

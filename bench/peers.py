@@ -1,0 +1,35 @@
+"""The plot of throughput beside the peers, from the results of `classify` and `infinity`."""
+
+import json
+from pathlib import Path
+from typing import Final
+
+from bench import plots
+
+MODELS: Final = {"bundled model": "기본 모델", "RoBERTa-base shape": "RoBERTa-base 크기 모델"}
+
+
+def draw(results: Path, folder: Path) -> list[Path]:
+    """One plot a model; nothing where one of the two was not measured."""
+    try:
+        ours, theirs = (
+            json.loads((results / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+            for name in ("classify", "infinity")
+        )
+    except FileNotFoundError:
+        return []
+    made = []
+    for place, (name, korean) in enumerate(MODELS.items()):
+        rows = {row["model"]: row for row in [*ours, *theirs]}
+        fp32, int8, infinity = rows[f"{name}, fp32"], rows[f"{name}, int8"], rows[name]
+        bars = {
+            "허깅페이스 파이프라인": fp32["pipeline one by one, fp32, msg/s"],
+            "인피니티 float32": infinity["Infinity float32, msg/s"],
+            "인피니티 int8": infinity["Infinity int8, msg/s"],
+            "마음 fp32": fp32["classify, msg/s"],
+            "마음 int8": int8["classify, msg/s"],
+            "순수 추론 int8 (상한)": int8["bare forward, msg/s"],
+        }
+        title = f"처리량: {korean}"
+        made.append(plots.throughput(bars, title, folder / f"throughput-{place}.svg"))
+    return made

@@ -1,0 +1,99 @@
+"""What more of everything costs a message: backlog, partitions, rooms."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from statistics import median
+from time import monotonic
+from typing import Final
+
+from bench.classify import Row
+from bench.stream import INSTANT, WORKER, Stream, distinct, message, process, rate, resident
+from deploy import broker
+
+BACKLOGS: Final = (1_000, 1_000_000)
+PARTITIONS: Final = (4, 64)
+ROOMS: Final = (16, 16_384)
+MESSAGES: Final = 60_000
+WATCHED_SECONDS: Final = 25.0
+GLANCE_SECONDS: Final = 0.1
+
+
+def run(texts: list[str], rounds: int) -> list[Row]:
+    """A row a question; medians of three rounds at most, memory once."""
+    rounds = min(rounds, 3)
+    return [
+        compare("resident memory at its peak, MB, messages behind", BACKLOGS, memory(texts), 1),
+        compare("µs of CPU a message, partitions", PARTITIONS, partitions(texts), rounds),
+        compare("µs of CPU a message, rooms", ROOMS, rooms(texts), rounds),
+    ]
+
+
+def compare(what: str, sizes: tuple[int, int], measure: Callable[[int], float], rounds: int) -> Row:
+    """Few and many, in turn."""
+    found: dict[int, list[float]] = {size: [] for size in sizes}
+    for _ in range(rounds):
+        for size in sizes:
+            found[size].append(measure(size))
+    few, many = sizes
+    pairs = zip(found[few], found[many], strict=True)
+    return {
+        "what, by number of": what,
+        "few": f"{few:,}",
+        "many": f"{many:,}",
+        "with few": median(found[few]),
+        "with many": median(found[many]),
+        "many over few": median(large / small for small, large in pairs),
+    }
+
+
+def memory(texts: list[str]) -> Callable[[int], float]:
+    """Megabytes of the worker as it comes, bundled model, with so many messages behind."""
+
+    async def measure(servers: str, behind: int) -> float:
+        stream = Stream(servers, "memory")
+        await stream.create("run")
+        for first in range(0, behind, 50_000):
+            await stream.fill(distinct(texts, min(50_000, behind - first)))
+        peak = 0.0
+        with process(WORKER, stream.environment("run")) as worker:
+            deadline = monotonic() + WATCHED_SECONDS
+            while monotonic() < deadline:
+                await asyncio.sleep(GLANCE_SECONDS)
+                peak = max(peak, resident(worker.pid))
+        return peak / 1e6
+
+    return lambda behind: _with_a_broker(lambda servers: measure(servers, behind))
+
+
+def partitions(texts: list[str]) -> Callable[[int], float]:
+    """Microseconds of the worker with an instant classifier on a topic of so many partitions."""
+    messages = distinct(texts, MESSAGES)
+    return lambda count: _with_a_broker(
+        lambda servers: _cost(Stream(servers, "p", count), messages)
+    )
+
+
+def rooms(texts: list[str]) -> Callable[[int], float]:
+    """The same by rooms, which are the keys, on 8 partitions."""
+
+    def measure(count: int) -> float:
+        messages = [
+            message(number, f"{texts[number % len(texts)]} {number}", count)
+            for number in range(MESSAGES)
+        ]
+        return _with_a_broker(lambda servers: _cost(Stream(servers, "rooms"), messages, count))
+
+    return measure
+
+
+async def _cost(stream: Stream, messages: list[bytes], rooms: int = 1024) -> float:
+    await stream.create("run")
+    await stream.fill(messages, rooms)
+    with process(INSTANT, stream.environment("run")) as worker:
+        group = stream.settings("run").group_id
+        return (await rate(stream.servers, group, len(messages), worker)).cost
+
+
+def _with_a_broker(measure: Callable[[str], Coroutine[None, None, float]]) -> float:
+    with broker.running() as servers:
+        return asyncio.run(measure(servers))
