@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from schemas.emotion import EMOTIONS
+from trainer.dataset import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ RANGE: Final = "U+1100-11FF, U+3130-318F, U+AC00-D7A3"
 HALF: Final = 0.5
 
 
-class FontError(Exception):
+class FontError(DataError):
     """No font here has Korean letters; the message is one clear line."""
 
 

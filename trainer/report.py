@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.emotion import EMOTIONS
 from schemas.record import Record
-from trainer import compare, history
+from trainer import compare, history, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
 from trainer.evaluate import Evaluation, Production
@@ -72,14 +72,19 @@ class Facts(Record):
 
 
 def write(work: Path, facts: Facts) -> None:
-    """Keep the facts of a run. Raises OSError."""
+    """Keep the facts of a run. Raises StageError."""
     folder = work / "reports" / facts.student
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FACTS).write_bytes(orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2))
+    with stage.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        body = orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2)
+        stage.write_durably(folder / FACTS, body)
 
 
 def render_last(work: Path) -> Path:
-    """Write HTML and Markdown of the last finished run; their folder. Raises DataError."""
+    """Write HTML and Markdown of the last finished run; their folder.
+
+    Raises DataError, StageError.
+    """
     runs = history.read(work)
     if not runs:
         raise DataError(f"no run has finished in {work} yet: nothing to report")
@@ -88,8 +93,9 @@ def render_last(work: Path) -> Path:
         facts = Facts.model_validate_json((folder / FACTS).read_bytes())
     except (OSError, ValidationError) as error:
         raise DataError(f"{folder / FACTS} cannot be read: {type(error).__name__}") from None
-    (folder / HTML).write_text(page(facts), encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(facts), encoding="utf-8")
+    with stage.writing(folder):
+        (folder / HTML).write_text(page(facts), encoding="utf-8")
+        (folder / MARKDOWN).write_text(markdown(facts), encoding="utf-8")
     return folder
 
 
