@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -33,6 +34,7 @@ from trainer.settings import TrainerSettings
 from worker.classifier import available_cores
 
 CHECKPOINTS: Final = "checkpoints"
+WRITER: Final = "PytorchStreamWriter"  # in what torch says where it cannot write a file
 WHOLE: Final = "whole"  # marks a checkpoint whose every file was written
 
 
@@ -149,6 +151,12 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
         fitting.save_model(str(folder / "model"))
     except torch.OutOfMemoryError as error:
         raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
+    except SafetensorError as error:
+        raise FitError(f"{folder} cannot be written: {_first(error)}") from error
+    except RuntimeError as error:
+        if WRITER not in str(error):
+            raise
+        raise FitError(f"{folder} cannot be written: {_first(error)}") from error
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
@@ -211,8 +219,7 @@ def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
         tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise FitError(f"{spec} cannot be loaded: {first}") from None
+        raise FitError(f"{spec} cannot be loaded: {_first(error)}") from None
     return model, tokenizer
 
 
@@ -273,6 +280,10 @@ def _macro_f1(predicted: EvalPrediction) -> dict[str, float]:
 
 def _finite(model: torch.nn.Module) -> bool:
     return all(bool(torch.isfinite(each).all()) for each in model.parameters())
+
+
+def _first(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _checkpoints(args: TrainingArguments) -> Path:
