@@ -34,7 +34,8 @@ from trainer.settings import TrainerSettings
 from worker.classifier import available_cores
 
 CHECKPOINTS: Final = "checkpoints"
-WRITER: Final = "PytorchStreamWriter"  # in what torch says where it cannot write a file
+# In what torch says where it cannot write a file: it has no error of its own for that.
+WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")
 WHOLE: Final = "whole"  # marks a checkpoint whose every file was written
 
 
@@ -152,11 +153,13 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
     except torch.OutOfMemoryError as error:
         raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
     except SafetensorError as error:
-        raise FitError(f"{folder} cannot be written: {_first(error)}") from error
+        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
+        raise FitError(message) from error
     except RuntimeError as error:
-        if WRITER not in str(error):
+        if not any(each in str(error) for each in WRITER):
             raise
-        raise FitError(f"{folder} cannot be written: {_first(error)}") from error
+        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
+        raise FitError(message) from error
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
