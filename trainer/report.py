@@ -110,7 +110,7 @@ def page(facts: Facts) -> str:
         name: {each: one.intervals[each] for each in EMOTIONS} for name, one in both.items()
     }
     tried = {
-        name: {each: one.intervals[each] for each in ("macro_f1", "accuracy")}
+        name: {shown(each): one.intervals[each] for each in ("macro_f1", "accuracy")}
         for name, one in facts.ablation.items()
     }
     drawn = [plots.confusion(one.confusion, name) for name, one in both.items()]
@@ -144,7 +144,7 @@ def page(facts: Facts) -> str:
         "<h2>Production</h2>",
         _list(production(facts)),
         "<h2>Lineage</h2>",
-        _table(["stage", "folder", "fingerprint", "numbers"], _step_rows(facts)),
+        _table(["stage", "folder", "numbers"], _step_rows(facts)),
         _table(["setting", "value"], [[key, str(each)] for key, each in facts.settings.items()]),
     ]
     body = "\n".join(parts)
@@ -171,7 +171,7 @@ def markdown(facts: Facts) -> str:
         "## Production",
         "\n".join(f"- {line}" for line in production(facts)),
         "## Lineage",
-        _rows(["stage", "folder", "fingerprint", "numbers"], _step_rows(facts)),
+        _rows(["stage", "folder", "numbers"], _step_rows(facts)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -237,9 +237,16 @@ def _verdict(facts: Facts) -> str:
     return f'<div class="verdict {kind}">{head}{_list(line.strip() for line in others)}</div>'
 
 
+def shown(name: str) -> str:
+    """A figure's name as people write it."""
+    return name.replace("macro_f1", "macro-F1")
+
+
 def _score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
     names = ["macro_f1", "accuracy", *EMOTIONS]
-    rows = [[name, *(_triple(one.intervals[name]) for one in models.values())] for name in names]
+    rows = [
+        [shown(name), *(_triple(one.intervals[name]) for one in models.values())] for name in names
+    ]
     return [
         *rows,
         ["calibration error (ECE)", *(f"{one.ece:.3f}" for one in models.values())],
@@ -271,7 +278,6 @@ def _step_rows(facts: Facts) -> list[list[str]]:
         [
             step.stage,
             step.folder,
-            step.fingerprint[:16],
             ", ".join(f"{key} {value:.4g}" for key, value in step.numbers.items()),
         ]
         for step in facts.steps
