@@ -122,7 +122,8 @@ def page(facts: Facts) -> str:
         _table(["", *EMOTIONS], _policy_rows(facts)),
         "<h2>Scores on the evaluation set</h2>",
         _table(["", *both], _score_rows(both)),
-        _plots([plots.bars(classes, "F1 by emotion, with 95 % intervals"), *drawn]),
+        _plots([plots.bars(classes, "F1 by emotion, with 95 % intervals")]),
+        _plots(drawn),
         "<h2>Calibration and fits</h2>",
         _plots(
             [
