@@ -88,11 +88,13 @@ def label(
 def _label(
     words: Sequence[str], teacher: Path, options: TrainerSettings, progress: Progress
 ) -> Iterator[Labelled]:
+    if not words:
+        return
     if options.ray_address:
         from trainer import cluster  # noqa: PLC0415  (lazy: an optional extra)
 
         yield from cluster.label(words, teacher, options, progress)
-    elif words:
+    else:
         classifier, budget = predict.load(teacher, options.max_length, options.threads)
         yield from label(words, classifier, budget, progress)
 
