@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from bench.__main__ import machine
 from schemas.emotion import EMOTIONS
 from trainer import compare, dataset, leakage, select
 from trainer.compare import Contender, Floors
@@ -188,14 +189,16 @@ def _macro(labels: Labels, probabilities: Floats) -> float:
 def main() -> None:
     """Print the table of docs/learning-loop.md."""
     tables = {policy: simulate(policy, 10) for policy in ("seed", "calibrated")}
-    print("| cycle | fault | policy | accepted | precision | student | gate | champion |")
-    print("|---|---|---|---|---|---|---|---|")
-    for number in range(10):
-        for policy, cycles in tables.items():
-            each = cycles[number]
-            figures = f"{each.accepted} | {each.precision:.2f} | {each.student:.3f}"
-            start = f"| {number + 1} | {each.fault} | {policy} | {figures}"
-            print(f"{start} | {each.verdict} | {each.champion:.3f} |")
+    heads = [f"{name}: accepted (precision) | student | gate | champion" for name in tables]
+    print(f"{machine()}\n\n| cycle | fault | {' | '.join(heads)} |\n|{'---|' * 10}")
+    for number, pair in enumerate(zip(*tables.values(), strict=True), start=1):
+        print(f"| {number} | {pair[0].fault} | {' | '.join(map(_cells, pair))} |")
+
+
+def _cells(one: Cycle) -> str:
+    precision = f" ({one.precision:.2f})" if one.accepted else ""
+    gate = one.verdict.removesuffix(" evidence")
+    return f"{one.accepted}{precision} | {one.student:.3f} | {gate} | {one.champion:.3f}"
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from examples import demo, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
-from trainer import dataset, fit, promote, select
+from trainer import dataset, fit, promote, report, select
 from trainer.settings import DATA, TrainerSettings
 from worker import kafka
 from worker.settings import BUNDLED_MODEL, SettingsError
@@ -117,6 +117,7 @@ def demonstrate() -> int:
         say(f"the running worker swapped to {version}; the same messages again")
         after = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "after"))
         show(before, after)
+        show_golden(options)
         if {event.model.version for event in after} != {version}:
             raise DemoError("an event came from another version than the one that serves")
     print(f"done in {time.monotonic() - started_at:.0f} s")
@@ -232,6 +233,21 @@ def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> None:
         for events in (before, after)
     ]
     print(f"  right: {right[0]} of {len(SHOWN)} before, {right[1]} after")
+
+
+def show_golden(options: TrainerSettings) -> None:
+    """Both models on the golden set, with their 95 % intervals, as the report of the run has it."""
+    (path,) = options.work.glob(f"reports/*/{report.FACTS}")
+    facts = report.Facts.model_validate_json(path.read_bytes())
+    if facts.before is None:
+        raise DemoError("the run met no champion")
+    print(f"  on the golden set, {facts.after.items} messages:")
+    for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy")):
+        old, new = (
+            "{:.3f} ({:.3f} to {:.3f})".format(*each.intervals[key])
+            for each in (facts.before, facts.after)
+        )
+        print(f"  {name}: {old} before, {new} after")
 
 
 def say(line: str) -> None:

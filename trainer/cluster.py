@@ -1,6 +1,6 @@
 """Pseudo-labels over a Ray cluster, on the same classifier (`pip install 'maum[ray]'`)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,8 +8,7 @@ import numpy as np
 import ray
 
 from trainer import predict
-from trainer.dataset import Text
-from trainer.scores import Floats
+from trainer.pseudo_label import Labelled, Progress
 from trainer.settings import TrainerSettings
 
 ROWS: Final = 4096  # texts an actor is given at a time
@@ -27,11 +26,13 @@ class Labeller:
         return {"place": batch["place"], "scores": found.probabilities}
 
 
-def probabilities(texts: Sequence[Text], teacher: Path, options: TrainerSettings) -> Floats:
-    """(n, 6), in the order of `texts`, from as many actors as the cluster has room for."""
+def label(
+    words: Sequence[str], teacher: Path, options: TrainerSettings, progress: Progress
+) -> Iterator[Labelled]:
+    """What the classifier says, as it comes from as many actors as the cluster has room for."""
     address = None if options.ray_address == "local" else options.ray_address
     with ray.init(address=address, log_to_driver=False):
-        rows = [{"place": place, "text": each.text} for place, each in enumerate(texts)]
+        rows = [{"place": place, "text": text} for place, text in enumerate(words)]
         gpus = int(ray.cluster_resources().get("GPU", 0))
         labelled = ray.data.from_items(rows).map_batches(
             Labeller,
@@ -40,7 +41,6 @@ def probabilities(texts: Sequence[Text], teacher: Path, options: TrainerSettings
             num_gpus=1 if gpus else 0,
             concurrency=max(1, gpus or int(ray.cluster_resources().get("CPU", 1)) // 2),
         )
-        found = np.zeros((len(texts), 6))
-        for batch in labelled.iter_batches(batch_size=ROWS):
-            found[batch["place"]] = np.stack(batch["scores"])
-    return found
+        for batch in labelled.iter_batches(batch_size=None):
+            progress(len(batch["place"]))
+            yield batch["place"], np.stack(batch["scores"])

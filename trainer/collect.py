@@ -12,6 +12,7 @@ import orjson
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from schemas.review import ReviewSample
 from trainer import dataset, stage
@@ -21,7 +22,9 @@ from worker import kafka
 
 SAMPLES: Final = "samples.parquet"
 QUARANTINE: Final = "quarantine.jsonl"
-QUIET_SECONDS: Final = 3.0  # nothing comes: ask the broker whether there is more
+QUIET_SECONDS: Final = 3.0  # nothing comes: ask the broker whether it is still there
+NOTHING_CONSUMED: Final = "nothing was consumed, the next run reads it again"
+BAR: Final[dict[str, Any]] = {"desc": "collect", "unit": "record"}
 
 Range = tuple[int, int]  # first offset, one past the last
 T = TypeVar("T")
@@ -183,19 +186,25 @@ async def _drain(
     for each in last:
         consumer.seek(each, waiting[each.partition][0])
     found: list[ConsumerRecord] = []
-    open_ = set(last)
-    while open_:
-        batch = await consumer.getmany(*open_, timeout_ms=int(QUIET_SECONDS * 1000))
-        for each, records in batch.items():
-            found += [record for record in records if record.offset < last[each]]
-        if not batch:
-            # Markers of transactions may be all that is left: then the broker says so.
-            async with asyncio.timeout(options.kafka_seconds):
-                await consumer.end_offsets(list(open_))
-        done = {each for each in open_ if await consumer.position(each) >= last[each]}
-        if not batch and not done:
-            return found
-        open_ -= done
+    open_, clock = set(last), asyncio.get_running_loop().time
+    places, moved = dict.fromkeys(last, -1), clock()
+    with tqdm(total=sum(end - first for first, end in waiting.values()), **BAR) as bar:
+        while open_:
+            batch = await consumer.getmany(*open_, timeout_ms=int(QUIET_SECONDS * 1000))
+            for each, records in batch.items():
+                found += [record for record in records if record.offset < last[each]]
+                bar.update(len(records))
+            # Markers of transactions move the position, too, without a record.
+            now = {each: await consumer.position(each) for each in open_}
+            if any(places[each] != place for each, place in now.items()):
+                places, moved = places | now, clock()
+            elif clock() - moved >= options.kafka_seconds:
+                message = f"{topic} fell silent before its end"
+                raise CollectError(f"{message}; {NOTHING_CONSUMED}")
+            else:
+                async with asyncio.timeout(options.kafka_seconds):
+                    await consumer.end_offsets(list(open_))  # is it still there?
+            open_ = {each for each in open_ if now[each] < last[each]}
     return found
 
 
@@ -255,4 +264,4 @@ def _gone(error: BaseException, options: TrainerSettings) -> CollectError:
         if isinstance(error, KafkaError)
         else (f"Kafka did not answer for {options.kafka_seconds:g} s")
     )
-    return CollectError(f"{told}; nothing was consumed, the next run reads it again")
+    return CollectError(f"{told}; {NOTHING_CONSUMED}")

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -33,6 +34,8 @@ from trainer.settings import TrainerSettings
 from worker.classifier import available_cores
 
 CHECKPOINTS: Final = "checkpoints"
+# In what torch says where it cannot write a file: it has no error of its own for that.
+WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")
 WHOLE: Final = "whole"  # marks a checkpoint whose every file was written
 
 
@@ -149,6 +152,14 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
         fitting.save_model(str(folder / "model"))
     except torch.OutOfMemoryError as error:
         raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
+    except SafetensorError as error:
+        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
+        raise FitError(message) from error
+    except RuntimeError as error:
+        if not any(each in str(error) for each in WRITER):
+            raise
+        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
+        raise FitError(message) from error
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
@@ -211,8 +222,7 @@ def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         )
         tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise FitError(f"{spec} cannot be loaded: {first}") from None
+        raise FitError(f"{spec} cannot be loaded: {_first(error)}") from None
     return model, tokenizer
 
 
@@ -273,6 +283,10 @@ def _macro_f1(predicted: EvalPrediction) -> dict[str, float]:
 
 def _finite(model: torch.nn.Module) -> bool:
     return all(bool(torch.isfinite(each).all()) for each in model.parameters())
+
+
+def _first(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
 
 
 def _checkpoints(args: TrainingArguments) -> Path:

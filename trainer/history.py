@@ -40,11 +40,15 @@ def read(work: Path) -> list[Run]:
 
 
 def add(work: Path, run: Run) -> None:
-    """Remember a finished run; once, however often its end is repeated after a kill."""
+    """Remember a finished run; once, however often its end is repeated after a kill.
+
+    Raises DataError, StageError.
+    """
     runs = read(work)
     if not runs or runs[-1] != run:
         body = orjson.dumps([each.model_dump() for each in [*runs, run]])
-        stage.write_durably(work / FILE, body)
+        with stage.writing(work / FILE):
+            stage.write_durably(work / FILE, body)
 
 
 def snapshots(work: Path) -> list[Path]:

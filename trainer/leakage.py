@@ -62,10 +62,22 @@ def normal(text: str) -> str:
     return _REPEATED.sub(r"\1", letters or "".join(composed.split()))
 
 
-def trigrams(normalised: str) -> frozenset[str]:
-    """The letter trigrams of a normalised text; of a shorter one, itself."""
-    count = max(1, len(normalised) - 2)
-    return frozenset(normalised[place : place + 3] for place in range(count))
+Gram = tuple[str, int]
+
+
+def trigrams(normalised: str) -> frozenset[Gram]:
+    """The letter trigrams of a normalised text, each with its turn; of a shorter one, itself.
+
+    With their turns, or a text that goes round in circles would have few, and one changed letter
+    would change half of them.
+    """
+    turns: Counter[str] = Counter()
+    found = []
+    for place in range(max(1, len(normalised) - 2)):
+        letters = normalised[place : place + 3]
+        turns[letters] += 1
+        found.append((letters, turns[letters]))
+    return frozenset(found)
 
 
 class Firewall:
@@ -75,7 +87,7 @@ class Firewall:
         self._near = near
         self._exact: dict[str, str] = {}
         self._sizes: dict[str, int] = {}
-        self._holders: defaultdict[str, list[str]] = defaultdict(list)
+        self._holders: defaultdict[Gram, list[str]] = defaultdict(list)
         for each in golden:
             text = normal(each.text)
             self._exact.setdefault(text, each.id)

@@ -13,6 +13,7 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 
 from schemas.emotion import EMOTIONS
+from trainer.dataset import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ RANGE: Final = "U+1100-11FF, U+3130-318F, U+AC00-D7A3"
 HALF: Final = 0.5
 
 
-class FontError(Exception):
+class FontError(DataError):
     """No font here has Korean letters; the message is one clear line."""
 
 
@@ -94,7 +95,8 @@ def reliability(bins: Mapping[str, Sequence[tuple[float, float, int]]]) -> str:
     figure = Figure(figsize=(4.4, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color=PALE, linestyle="--", linewidth=1)
-    for (name, rows), colour in zip(bins.items(), (PALE, ACCENT), strict=False):
+    colours = (PALE, ACCENT)[-len(bins) :]  # the student's is the strong one, alone or not
+    for (name, rows), colour in zip(bins.items(), colours, strict=True):
         filled = [row for row in rows if row[2]]
         sizes = [10 + row[2] for row in filled]
         sure, right = [row[0] for row in filled], [row[1] for row in filled]

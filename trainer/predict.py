@@ -1,6 +1,7 @@
 """Texts → probabilities, on the worker's own classifier and batcher."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -15,7 +16,7 @@ from worker.batcher import Batcher
 from worker.classifier import Classifier
 from worker.engines import InferenceError
 
-WINDOW: Final = 4096  # texts that are sorted by length at a time
+WINDOW: Final = 2048  # texts that are sorted by length at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +76,30 @@ def of(model: Path, texts: Sequence[str], options: TrainerSettings) -> Floats:
     return predict(classifier, texts, budget).probabilities
 
 
-def batches(
-    classifier: Classifier, texts: Sequence[str], budget: int
-) -> Iterator[tuple[list[list[int]], list[tuple[int, ...]]]]:
-    """Batches of distinct rows under `budget` padded tokens, each row with the places it is for."""
-    for first in range(0, len(texts), WINDOW):
-        batcher: Batcher[int] = Batcher(budget, max_wait=float("inf"), window=WINDOW)
-        for place, encoded in enumerate(classifier.tokenize(texts[first : first + WINDOW]), first):
-            batcher.add(place, encoded.tokens, 0.0)
-        while rows := batcher.take(0.0):
-            yield [row.items for row in rows], [row.tokens for row in rows]
+Batch = tuple[list[list[int]], list[tuple[int, ...]]]
+
+
+def batches(classifier: Classifier, texts: Sequence[str], budget: int) -> Iterator[Batch]:
+    """Batches of distinct rows under `budget` padded tokens, each row with the places it is for.
+
+    One window is tokenised ahead, while the model works on the one before.
+    """
+    with ThreadPoolExecutor(1) as ahead:
+        coming = ahead.submit(_window, classifier, texts, 0, budget)
+        for following in range(WINDOW, len(texts) + WINDOW, WINDOW):
+            made = coming.result()
+            coming = ahead.submit(_window, classifier, texts, following, budget)
+            yield from made
+
+
+def _window(classifier: Classifier, texts: Sequence[str], first: int, budget: int) -> list[Batch]:
+    batcher: Batcher[int] = Batcher(budget, max_wait=float("inf"), window=WINDOW)
+    for place, encoded in enumerate(classifier.tokenize(texts[first : first + WINDOW]), first):
+        batcher.add(place, encoded.tokens, 0.0)
+    made = []
+    while rows := batcher.take(0.0):
+        made.append(([row.items for row in rows], [row.tokens for row in rows]))
+    return made
 
 
 def run(classifier: Classifier, rows: list[tuple[int, ...]]) -> Floats:

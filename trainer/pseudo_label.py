@@ -1,6 +1,6 @@
 """A teacher's opinion of unlabelled texts: `pred_emotion`, `pred_conf`, `pred_margin`, `scores`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -10,12 +10,17 @@ import numpy as np
 from schemas.emotion import EMOTIONS
 from trainer import dataset, predict
 from trainer.dataset import Text
-from trainer.scores import Floats
+from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
+from worker.classifier import Classifier
 
 FILE: Final = "pseudo.parquet"
 PART: Final = 16_384  # texts a part: at most so many are labelled twice after a kill
+
+
+Labelled = tuple[Labels, Floats]  # places, (n,), and their probabilities, (n, 6)
+Progress = Callable[[int], object]  # told how many texts were done
 
 
 def pseudo_label(
@@ -25,17 +30,28 @@ def pseudo_label(
 
     Raises ModelError, EngineError, InferenceError, DataError.
     """
-    started = perf_counter()
-    if options.ray_address:
-        from trainer import cluster  # noqa: PLC0415  (lazy: an optional extra)
+    from tqdm import tqdm  # noqa: PLC0415  (lazy)
 
-        probabilities = cluster.probabilities(texts, teacher, options)
-    else:
-        parts = folder / "parts"
-        probabilities = np.concatenate(list(_in_parts(texts, teacher, parts, options)))
-        _remove(parts)
-    dataset.write_parquet(folder / FILE, rows(texts, probabilities))
-    return {"texts": len(texts), "texts_a_second": len(texts) / (perf_counter() - started)}
+    started = perf_counter()
+    parts = folder / "parts"
+    parts.mkdir(exist_ok=True)
+    found, there = np.zeros((len(texts), len(EMOTIONS))), np.zeros(len(texts), dtype=bool)
+    for path in parts.glob("*.npz"):
+        with np.load(path) as part:
+            found[part["places"]], there[part["places"]] = part["scores"], True
+    left = np.flatnonzero(~there)
+    words = [texts[place].text for place in left.tolist()]
+    done = len(texts) - len(left)
+    with tqdm(
+        total=len(texts), initial=done, desc="pseudo-label", unit="text", smoothing=0.05
+    ) as bar:
+        for places, scores in _label(words, teacher, options, bar.update):
+            found[left[places]] = scores
+            _write(parts, left[places], scores)
+    dataset.write_parquet(folder / FILE, rows(texts, found))
+    _remove(parts)
+    seconds = perf_counter() - started
+    return {"texts": len(texts), "texts_a_second": len(left) / seconds}
 
 
 def rows(texts: Sequence[Text], probabilities: Floats) -> list[dict[str, Any]]:
@@ -55,33 +71,41 @@ def rows(texts: Sequence[Text], probabilities: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def _in_parts(
-    texts: Sequence[Text], teacher: Path, parts: Path, options: TrainerSettings
-) -> Iterator[Floats]:
-    from tqdm import tqdm  # noqa: PLC0415  (lazy)
+def label(
+    words: Sequence[str], classifier: Classifier, budget: int, progress: Progress
+) -> Iterator[Labelled]:
+    """What the classifier says, `PART` texts at a time. Raises InferenceError."""
+    for first in range(0, len(words), PART):
+        part = words[first : first + PART]
+        scores = np.zeros((len(part), len(EMOTIONS)))
+        for places, tokens in predict.batches(classifier, part, budget):
+            for who, row in zip(places, predict.run(classifier, tokens), strict=True):
+                scores[who] = row
+            progress(sum(map(len, places)))
+        yield np.arange(first, first + len(part)), scores
 
-    parts.mkdir(exist_ok=True)
-    classifier, budget = predict.load(teacher, options.max_length, options.threads)
-    there = sum(min(PART, len(texts) - int(path.stem)) for path in parts.glob("*.npy"))
-    with tqdm(
-        total=len(texts), initial=there, desc="pseudo-label", unit="text", smoothing=0.05
-    ) as bar:
-        for first in range(0, len(texts), PART):
-            path = parts / f"{first}.npy"
-            words = [each.text for each in texts[first : first + PART]]
-            if path.exists():
-                yield np.load(path)
-                continue
-            found = np.zeros((len(words), len(EMOTIONS)))
-            for places, tokens in predict.batches(classifier, words, budget):
-                for who, row in zip(places, predict.run(classifier, tokens), strict=True):
-                    found[who] = row
-                bar.update(sum(map(len, places)))
-            partial = path.with_suffix(".partial")
-            with partial.open("wb") as file:
-                np.save(file, found)
-            partial.rename(path)
-            yield found
+
+def _label(
+    words: Sequence[str], teacher: Path, options: TrainerSettings, progress: Progress
+) -> Iterator[Labelled]:
+    if not words:
+        return
+    if options.ray_address:
+        from trainer import cluster  # noqa: PLC0415  (lazy: an optional extra)
+
+        yield from cluster.label(words, teacher, options, progress)
+    else:
+        classifier, budget = predict.load(teacher, options.max_length, options.threads)
+        yield from label(words, classifier, budget, progress)
+
+
+def _write(parts: Path, places: Labels, scores: Floats) -> None:
+    """A part, whole or not at all; it is named by its first place."""
+    path = parts / f"{places[0]}.npz"
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, places=places, scores=scores)
+    partial.rename(path)
 
 
 def _remove(parts: Path) -> None:

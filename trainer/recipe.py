@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import collect, compare, dataset, evaluate, facts, history, promote, report, stage
 from trainer.collect import Waiting
@@ -62,9 +63,8 @@ class Recipe:
             collected = self.collect()
             if isinstance(collected, Waiting):
                 return collected
-        before = self.champion
         outcome = self._gate(promoting=promoting)
-        report.write(self.options.work, facts.gather(self, outcome, before))
+        report.write(self.options.work, facts.gather(self, outcome, self.champion))
         self._remember(outcome)
         self.report()
         return outcome
@@ -231,34 +231,45 @@ class Recipe:
 
     @cached_property
     def champion(self) -> Path | None:
-        """The folder of what the alias points at. Raises RegistryError, ModelError."""
+        """The folder of what the student is up against. Raises RegistryError, ModelError.
+
+        Where the student serves already, since this run was killed or is done again, that is what
+        served before it.
+        """
         from worker import registry  # noqa: PLC0415
 
-        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
-        return registry.fetch(standing).folder if standing else None
-
-    def promote(self) -> Outcome:
-        """Ask the gate, and move the alias if it says so. Raises RegistryError, AnnounceError."""
-        student = self.student(self.selection)
         store = Registry(self.options.registry, self.options.name)
-        standing = store.alias(self.options.alias)
-        model = self.published(student).folder / "model"
-        stated = promote.state(
-            model,
+        met = store.alias(self.options.alias)
+        if met and met.version == self.version.version:
+            met = store.previous(met)
+        return registry.fetch(met).folder if met else None
+
+    @cached_property
+    def version(self) -> ModelManifest:
+        """What the student is as a version of the registry. Raises RegistryError."""
+        student = self.student(self.selection)
+        return promote.state(
+            self.published(student).folder / "model",
             self.options,
             made_at=student.manifest.finished_at,
             metrics=self.evaluated(student.folder / "model").manifest.numbers,
         )
+
+    def promote(self) -> Outcome:
+        """Ask the gate, and move the alias if it says so. Raises RegistryError, AnnounceError."""
+        student, stated = self.student(self.selection), self.version
+        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
         if standing and standing.version == stated.version:
             self.say(f"promote: {standing.version} serves already")
             self._announce(standing)
-            return Outcome(student, None, standing)
+            return Outcome(student, self.compare(), standing)
         comparison = self.compare()
         if comparison:
             self.say(compare.describe(comparison))
             if comparison.verdict != "promote":
                 return Outcome(student, comparison, None)
         expected = standing.version if standing else None
+        model = self.published(student).folder / "model"
         promotion = promote.promote(model, stated, self.options, expected=expected)
         self.say(f"promote: {self.options.alias} is {promotion.version} now")
         self._announce(promotion)

@@ -53,6 +53,14 @@ class Registry:
         except (OSError, ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
 
+    def previous(self, standing: ModelPromotion) -> ModelPromotion | None:
+        """What the alias pointed at before `standing`; None where that is not there (any more)."""
+        version = standing.previous_version
+        if version is None or not self._is_whole(version):
+            return None
+        there = {"version": version, "uri": self.uri(version), "sha256": self._hash(version)}
+        return standing.model_copy(update={**there, "previous_version": None, "metrics": {}})
+
     def versions(self) -> list[str]:
         """The whole versions, by name; half-written ones are no versions."""
         folder = f"{self._root}/{self.name}"
@@ -166,10 +174,13 @@ class Registry:
     def _clean(self) -> None:
         """Half-written versions: no alias can point at them, since their manifest is missing."""
         folder = f"{self._root}/{self.name}"
-        if self._files.exists(folder):
-            for path in self._files.ls(folder, detail=False):
-                if not self._is_whole(str(path).rpartition("/")[2]):
-                    self._remove(str(path))
+        try:
+            if self._files.exists(folder):
+                for path in self._files.ls(folder, detail=False):
+                    if not self._is_whole(str(path).rpartition("/")[2]):
+                        self._remove(str(path))
+        except OSError as error:
+            raise RegistryError(f"{folder} cannot be cleaned: {_line(error)}") from error
 
     def _remove(self, path: str) -> None:
         if self._files.exists(path):

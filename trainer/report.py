@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from schemas.emotion import EMOTIONS
 from schemas.record import Record
-from trainer import compare, history
+from trainer import compare, history, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
 from trainer.evaluate import Evaluation, Production
@@ -72,14 +72,19 @@ class Facts(Record):
 
 
 def write(work: Path, facts: Facts) -> None:
-    """Keep the facts of a run. Raises OSError."""
+    """Keep the facts of a run. Raises StageError."""
     folder = work / "reports" / facts.student
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / FACTS).write_bytes(orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2))
+    with stage.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        body = orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2)
+        stage.write_durably(folder / FACTS, body)
 
 
 def render_last(work: Path) -> Path:
-    """Write HTML and Markdown of the last finished run; their folder. Raises DataError."""
+    """Write HTML and Markdown of the last finished run; their folder.
+
+    Raises DataError, StageError.
+    """
     runs = history.read(work)
     if not runs:
         raise DataError(f"no run has finished in {work} yet: nothing to report")
@@ -88,8 +93,9 @@ def render_last(work: Path) -> Path:
         facts = Facts.model_validate_json((folder / FACTS).read_bytes())
     except (OSError, ValidationError) as error:
         raise DataError(f"{folder / FACTS} cannot be read: {type(error).__name__}") from None
-    (folder / HTML).write_text(page(facts), encoding="utf-8")
-    (folder / MARKDOWN).write_text(markdown(facts), encoding="utf-8")
+    with stage.writing(folder):
+        (folder / HTML).write_text(page(facts), encoding="utf-8")
+        (folder / MARKDOWN).write_text(markdown(facts), encoding="utf-8")
     return folder
 
 
@@ -104,7 +110,7 @@ def page(facts: Facts) -> str:
         name: {each: one.intervals[each] for each in EMOTIONS} for name, one in both.items()
     }
     tried = {
-        name: {each: one.intervals[each] for each in ("macro_f1", "accuracy")}
+        name: {shown(each): one.intervals[each] for each in ("macro_f1", "accuracy")}
         for name, one in facts.ablation.items()
     }
     drawn = [plots.confusion(one.confusion, name) for name, one in both.items()]
@@ -116,7 +122,8 @@ def page(facts: Facts) -> str:
         _table(["", *EMOTIONS], _policy_rows(facts)),
         "<h2>Scores on the evaluation set</h2>",
         _table(["", *both], _score_rows(both)),
-        _plots([plots.bars(classes, "F1 by emotion, with 95 % intervals"), *drawn]),
+        _plots([plots.bars(classes, "F1 by emotion, with 95 % intervals")]),
+        _plots(drawn),
         "<h2>Calibration and fits</h2>",
         _plots(
             [
@@ -138,7 +145,7 @@ def page(facts: Facts) -> str:
         "<h2>Production</h2>",
         _list(production(facts)),
         "<h2>Lineage</h2>",
-        _table(["stage", "folder", "fingerprint", "numbers"], _step_rows(facts)),
+        _table(["stage", "folder", "numbers"], _step_rows(facts)),
         _table(["setting", "value"], [[key, str(each)] for key, each in facts.settings.items()]),
     ]
     body = "\n".join(parts)
@@ -165,7 +172,7 @@ def markdown(facts: Facts) -> str:
         "## Production",
         "\n".join(f"- {line}" for line in production(facts)),
         "## Lineage",
-        _rows(["stage", "folder", "fingerprint", "numbers"], _step_rows(facts)),
+        _rows(["stage", "folder", "numbers"], _step_rows(facts)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -231,9 +238,16 @@ def _verdict(facts: Facts) -> str:
     return f'<div class="verdict {kind}">{head}{_list(line.strip() for line in others)}</div>'
 
 
+def shown(name: str) -> str:
+    """A figure's name as people write it."""
+    return name.replace("macro_f1", "macro-F1")
+
+
 def _score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
     names = ["macro_f1", "accuracy", *EMOTIONS]
-    rows = [[name, *(_triple(one.intervals[name]) for one in models.values())] for name in names]
+    rows = [
+        [shown(name), *(_triple(one.intervals[name]) for one in models.values())] for name in names
+    ]
     return [
         *rows,
         ["calibration error (ECE)", *(f"{one.ece:.3f}" for one in models.values())],
@@ -265,7 +279,6 @@ def _step_rows(facts: Facts) -> list[list[str]]:
         [
             step.stage,
             step.folder,
-            step.fingerprint[:16],
             ", ".join(f"{key} {value:.4g}" for key, value in step.numbers.items()),
         ]
         for step in facts.steps

@@ -1,20 +1,24 @@
 """Labels of people: the most valuable samples out, their labels in, or one key an emotion."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import orjson
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, history
+from trainer import dataset, history, stage
 from trainer.dataset import DataError, Labelled
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
 KEYS: Final = {str(number): emotion for number, emotion in enumerate(EMOTIONS, start=1)}
+# The same keys while the keyboard writes Hangul.
+HANGUL: Final = {"ㄴ": "s", "ㅕ": "u", "ㅂ": "q"}
 HELP: Final = "  ".join(f"{key} {name}" for key, name in KEYS.items()) + "  s skip  u undo  q quit"
 
 # Label Studio's project settings for the exported tasks.
@@ -111,23 +115,28 @@ def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
 
 
 def export(recipe: "Recipe", path: Path, limit: int) -> None:
-    """Write the most valuable: Label Studio tasks (.json) or JSON Lines. Raises DataError."""
+    """Write the most valuable: Label Studio tasks (.json) or JSON Lines.
+
+    Raises DataError, StageError.
+    """
     chosen = _chosen(recipe, limit)
     if path.suffix == ".json":
         body = orjson.dumps(tasks(chosen), option=orjson.OPT_INDENT_2)
-        path.with_suffix(".xml").write_text(LABEL_STUDIO, encoding="utf-8")
+        with stage.writing(path):
+            path.with_suffix(".xml").write_text(LABEL_STUDIO, encoding="utf-8")
     elif path.suffix == ".jsonl":
         names = ("id", "text", "reason", "margin")
         rows = [{name: row[name] for name in names} | {"emotion": ""} for row in chosen]
         body = b"".join(orjson.dumps(row) + b"\n" for row in rows)
     else:
         raise DataError(f"{path}: the name must end in .json (Label Studio) or .jsonl")
-    path.write_bytes(body)
+    with stage.writing(path):
+        path.write_bytes(body)
     recipe.say(f"review: {len(chosen)} samples → {path}")
 
 
 def take_in(recipe: "Recipe", path: Path) -> None:
-    """Add the labels of an export. Raises DataError; nothing is added then."""
+    """Add the labels of an export. Raises DataError, StageError; nothing is added then."""
     if path.suffix == ".json":
         try:
             found = labels_of(orjson.loads(path.read_bytes()), path)
@@ -138,17 +147,36 @@ def take_in(recipe: "Recipe", path: Path) -> None:
         found = [Labelled(row["id"], row["text"], row["emotion"]) for row in rows]
     if unknown := sorted({row.emotion for row in found} - set(EMOTIONS)):
         raise DataError(f"{path} has unknown labels: {', '.join(unknown)}")
-    for row in found:
-        add(recipe.options.work, row)
+    add(recipe.options.work, *found)
     recipe.say(f"review: {len(found)} labels taken in from {path}")
 
 
-def add(work: Path, row: Labelled) -> None:
-    """Keep a label, at once and for good; a later one of the same id counts instead."""
-    work.mkdir(parents=True, exist_ok=True)
-    line = orjson.dumps({"id": row.id, "text": row.text, "emotion": row.emotion}) + b"\n"
-    with history.labels_file(work).open("ab") as file:
-        file.write(line)
+def add(work: Path, *rows: Labelled) -> None:
+    """Keep labels, at once and for good, all or none; a later one of the same id counts instead.
+
+    Raises StageError.
+    """
+    path = history.labels_file(work)
+    lines = [
+        orjson.dumps({"id": row.id, "text": row.text, "emotion": row.emotion}) + b"\n"
+        for row in rows
+    ]
+    with stage.writing(path):
+        work.mkdir(parents=True, exist_ok=True)
+        with path.open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _append(file, b"".join(lines))
+            except OSError:
+                file.truncate(before)  # half a line would spoil the file
+                raise
+
+
+def _append(file: FileIO, body: bytes) -> None:
+    """All of `body`, to the disk."""
+    while body:
+        body = body[file.write(body) :]
+    os.fsync(file.fileno())
 
 
 def label(recipe: "Recipe", limit: int, ask: Ask | None = None) -> None:
@@ -172,6 +200,7 @@ def session(
     while place < len(queue):
         row = queue[place]
         key = ask(f"[{place + 1}/{len(queue)}] {row['text']}\n> ").lower()
+        key = HANGUL.get(key, key)
         if key == "q":
             break
         if key == "u" and place:
@@ -202,7 +231,7 @@ def one_key(line: str) -> str:
 
     before = termios.tcgetattr(sys.stdin)
     try:
-        tty.setcbreak(sys.stdin)
+        tty.setcbreak(sys.stdin, termios.TCSADRAIN)  # what was typed ahead counts
         key = sys.stdin.read(1)
     finally:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)

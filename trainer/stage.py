@@ -115,7 +115,8 @@ def run(  # noqa: PLR0913  (what a manifest states, and the work itself)
         partial.rename(folder)
         _sync(folder.parent)
     except OSError as error:
-        raise StageError(f"{name}: {error.filename or partial}: {error.strerror}") from error
+        told = f"{error.filename or partial}: {error.strerror or error}"
+        raise StageError(f"{name}: {told}") from error
     return Done(folder, manifest, skipped=False)
 
 
@@ -150,6 +151,15 @@ def write_durably(path: Path, body: bytes) -> None:
         os.fsync(file.fileno())
     partial.replace(path)
     _sync(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes `path`: a full disk is one line. Raises StageError."""
+    try:
+        yield
+    except OSError as error:
+        raise StageError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -6,10 +6,11 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from deploy import broker
 from deploy.embedded import EmbeddedBroker
 from schemas.emotion import EMOTIONS
 from schemas.promotion import ModelPromotion
+from trainer import __main__ as program
 from trainer import collect, dataset, promote
 from trainer.collect import CollectError, Waiting
 from trainer.settings import TrainerSettings
@@ -208,6 +210,21 @@ def test_a_topic_that_is_not_there_is_one_line(servers: str, options: TrainerSet
 
 
 @pytest.mark.kafka
+def test_the_command_says_that_too_few_wait_and_exits_0(
+    topic: Topic, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.send([sample(number) for number in range(4)])
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", topic.connection["bootstrap_servers"])
+    for name in ("review_topic", "group_id", "min_samples", "work"):
+        monkeypatch.setenv(f"TRAINER_{name.upper()}", str(getattr(topic.options, name)))
+    assert program.main(["collect"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith("samples wait, 5 are needed; nothing consumed")
+    topic.send([sample(4)])
+    assert len(ids(topic.snapshot())) == 5
+
+
+@pytest.mark.kafka
 @pytest.mark.skipif(
     "KAFKA_BOOTSTRAP_SERVERS" in os.environ, reason="a broker of others is not ours to freeze"
 )
@@ -237,6 +254,57 @@ def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
         assert len(ids(topic.snapshot())) == 10
     finally:
         embedded.stop()
+
+
+class FakeConsumer:
+    """One partition: each poll brings the records of a turn, and the position after it."""
+
+    def __init__(self, *turns: tuple[list[int], int]) -> None:
+        self.turns = list(turns)
+        self.place = 0
+        self.asked = 0  # how often it was asked whether the broker is still there
+
+    def assign(self, _: list[TopicPartition]) -> None:
+        """Only what is sought matters here."""
+
+    def seek(self, _: TopicPartition, offset: int) -> None:
+        self.place = offset
+
+    async def position(self, _: TopicPartition) -> int:
+        return self.place
+
+    async def end_offsets(self, _: list[TopicPartition]) -> None:
+        self.asked += 1
+
+    async def getmany(
+        self, partition: TopicPartition, timeout_ms: int
+    ) -> dict[TopicPartition, list[Any]]:
+        assert timeout_ms
+        offsets, place = self.turns.pop(0) if self.turns else ([], self.place)
+        self.place = max(self.place, place)
+        records = [SimpleNamespace(offset=offset) for offset in offsets]
+        return {partition: records} if records else {}
+
+
+def drain(consumer: FakeConsumer, options: TrainerSettings) -> list[int]:
+    found = asyncio.run(collect._drain(consumer, options, {0: (0, 4)}))
+    return [record.offset for record in found]
+
+
+def test_a_pause_of_the_broker_is_not_taken_for_the_end(options: TrainerSettings) -> None:
+    consumer = FakeConsumer(([0, 1], 2), ([], 2), ([], 2), ([2, 3], 4))
+    assert drain(consumer, options) == [0, 1, 2, 3]
+    assert consumer.asked == 2
+
+
+def test_markers_of_transactions_end_a_snapshot_without_a_record(options: TrainerSettings) -> None:
+    assert drain(FakeConsumer(([0, 1], 2), ([], 3), ([], 4)), options) == [0, 1]
+
+
+def test_a_broker_that_answers_but_sends_nothing_more_is_one_line(options: TrainerSettings) -> None:
+    impatient = options.model_copy(update={"kafka_seconds": 1e-9})
+    with pytest.raises(CollectError, match=r"fell silent before its end; nothing was consumed"):
+        drain(FakeConsumer(([0, 1], 2)), impatient)
 
 
 def test_kafka_that_is_not_there_is_one_line(options: TrainerSettings) -> None:

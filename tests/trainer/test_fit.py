@@ -1,10 +1,14 @@
 """One fit for both: it learns, stops early, and a kill changes nothing."""
 
 import json
+import os
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +82,15 @@ def test_it_stops_when_two_epochs_were_no_better(tmp_path: Path, options: Traine
     assert found.steps == 3 * 4  # the first epoch is the best, then two more
 
 
-@pytest.mark.parametrize("killed_at", [3, 30])
+@pytest.mark.parametrize(("killed_at", "every"), [(3, 0), (30, 0), (30, 5)])
 def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
-    tmp_path: Path, options: TrainerSettings, killed_at: int
+    tmp_path: Path, options: TrainerSettings, killed_at: int, every: int
 ) -> None:
-    """Twelve steps an epoch: killed before the first checkpoint, and in the third epoch."""
-    longer = options.model_copy(update={"epochs": 3})
+    """Twelve steps an epoch: killed before the first checkpoint, in the third epoch, and where
+    checkpoints fall into the middle of epochs.
+    """
+    changes = {"epochs": 3, "checkpoint_steps": every, "patience": 9}
+    longer = options.model_copy(update=changes)
     (tmp_path / "killed").mkdir()
     arguments = [longer.model_dump_json(), str(tmp_path / "killed"), str(killed_at)]
     done = subprocess.run(
@@ -91,7 +98,8 @@ def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
     whole = list((tmp_path / "killed" / fit.CHECKPOINTS).glob(f"*/{fit.WHOLE}"))
-    assert len(whole) == killed_at // 12  # at most one checkpoint of work is lost
+    made = max((int(path.parent.name.rpartition("-")[2]) for path in whole), default=0)
+    assert made == (killed_at - 1) // (every or 12) * (every or 12)  # no more work is lost
     resumed = run(tmp_path / "killed", longer)
     undisturbed = run(tmp_path / "undisturbed", longer)
     assert resumed.macro_f1 == undisturbed.macro_f1
@@ -101,6 +109,48 @@ def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
         for name in ("killed", "undisturbed")
     ]
     assert hashes[0] == hashes[1]
+
+
+@contextmanager
+def full_after(bytes_: int) -> Iterator[None]:
+    """No file can grow beyond this, as on a disk that has no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.mark.parametrize("share", [0.5, 1.5], ids=["the model", "the optimizer"])
+def test_a_disk_that_is_full_in_the_middle_of_a_fit_is_one_line_and_it_goes_on_later(
+    tmp_path: Path, tiny_model: Path, options: TrainerSettings, share: float
+) -> None:
+    """The optimizer's state is twice as large as the model."""
+    short = options.model_copy(update={"epochs": 1})
+    room = int(share * (tiny_model / "model.safetensors").stat().st_size)
+    with full_after(room), pytest.raises(FitError, match="is the disk full") as caught:
+        run(tmp_path / "fit", short)
+    assert "\n" not in str(caught.value)
+    assert run(tmp_path / "fit", short).steps == 12
+
+
+def test_a_hub_id_is_loaded_as_a_folder_is(tmp_path: Path, tiny_model: Path) -> None:
+    """From the hub's cache, as there may be no network here."""
+    cached = tmp_path / "hub/models--someone--tiny"
+    shutil.copytree(tiny_model, cached / "snapshots/abc")
+    (cached / "refs").mkdir()
+    (cached / "refs/main").write_text("abc")
+    program = "import sys; from trainer import fit; fit.load(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "someone/tiny"],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> None:

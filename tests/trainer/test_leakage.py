@@ -71,6 +71,12 @@ def test_what_ships_as_training_data_repeats_nothing_of_what_ships_as_golden() -
     Firewall(golden).check(dataset.read_labelled(defaults.labelled))
 
 
+def test_a_text_that_goes_round_in_circles_hides_nothing() -> None:
+    golden = [Text("g", "가나가나다가나라가나가나")]
+    assert Firewall(golden).match(Text("t", "힣나가나다가나라가나가나")) is not None
+    assert Firewall(golden).match(Text("t", "가나")) is None
+
+
 @given(st.text(min_size=1, max_size=60))
 def test_every_text_matches_itself_and_normalising_twice_changes_nothing(text: str) -> None:
     found = Firewall([Text("g", text)]).match(Text("t", text))

@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,14 +54,50 @@ def test_parts_that_are_there_are_not_labelled_again(
 ) -> None:
     monkeypatch.setattr(pseudo_label, "PART", 20)
     (tmp_path / "parts").mkdir()
-    there = np.full((20, 6), 1 / 6)
-    np.save(tmp_path / "parts/20.npy", there)
+    uniform = np.full((20, 6), 1 / 6)
+    np.savez(tmp_path / "parts/20.npz", places=np.arange(20, 40), scores=uniform)
     (tmp_path / "parts/0.partial").write_bytes(b"cut short")
     pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path, options)
     rows = dataset.read_pseudo(tmp_path / pseudo_label.FILE)
-    uniform = [place for place, row in enumerate(rows) if row.pred_margin == 0.0]
-    assert uniform == list(range(20, 40))
+    found = [place for place, row in enumerate(rows) if row.pred_margin == 0.0]
+    assert found == list(range(20, 40))
     assert not (tmp_path / "parts").exists()
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: what is on the disk is all that is left."""
+
+
+def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
+    tmp_path: Path,
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pseudo_label, "PART", 20)
+    label, labelled = pseudo_label.label, []
+
+    def killing(*given: Any) -> Iterator[Any]:  # noqa: ANN401
+        for places, scores in label(*given):
+            labelled.extend(places.tolist())
+            yield places, scores
+            if len(labelled) == 40:
+                raise Killed
+
+    (tmp_path / "killed").mkdir()
+    (tmp_path / "undisturbed").mkdir()
+    monkeypatch.setattr(pseudo_label, "label", killing)
+    with pytest.raises(Killed):
+        pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "killed", options)
+    pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "killed", options)
+    assert len(labelled) == len(TEXTS)  # nothing twice
+    monkeypatch.setattr(pseudo_label, "label", label)
+    pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "undisturbed", options)
+    found = [
+        dataset.read_pseudo(tmp_path / name / pseudo_label.FILE)
+        for name in ("killed", "undisturbed")
+    ]
+    assert found[0] == found[1]
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra maum[ray] is not installed")
@@ -70,16 +108,17 @@ def test_ray_gives_the_same_answers(
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "import numpy as np\n"
         "from tests.trainer.test_pseudo_label import TEXTS\n"
-        "from trainer import cluster\n"
+        "from trainer import pseudo_label\n"
         "from trainer.settings import TrainerSettings\n"
         "teacher, out, options = sys.argv[1:]\n"
         "options = TrainerSettings.model_validate_json(options)\n"
-        "np.save(out, cluster.probabilities(TEXTS, Path(teacher), options))\n"
+        "Path(out).mkdir()\n"
+        "numbers = pseudo_label.pseudo_label(TEXTS, Path(teacher), Path(out), options)\n"
+        "assert 'ray' in sys.modules\n"
     )
     local = options.model_copy(update={"ray_address": "local"}).model_dump_json()
-    out = tmp_path / "found.npy"
+    out = tmp_path / "labelled"
     done = subprocess.run(
         [sys.executable, "-c", program, str(tiny_model), str(out), local],
         cwd=ROOT,
@@ -89,7 +128,9 @@ def test_ray_gives_the_same_answers(
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = np.load(out)
+    rows = dataset.read_pseudo(out / pseudo_label.FILE)
+    found = np.array([row.scores for row in rows])
+    assert [row.id for row in rows] == [each.id for each in TEXTS]
     words = [each.text for each in TEXTS]
     classifier, budget = predict.load(tiny_model, options.max_length, threads=1)
     expected = predict.predict(classifier, words, budget).probabilities

@@ -1,6 +1,11 @@
 """Labels of people: what they are asked, and that nothing they said is lost."""
 
 import json
+import os
+import pty
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +17,9 @@ from trainer import dataset, history, recipe, review
 from trainer.dataset import DataError, Labelled
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
-from trainer.stage import Numbers, run
+from trainer.stage import Numbers, StageError, run
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def row(number: int, reason: str = "low_margin", margin: float = 0.1) -> dict[str, Any]:
@@ -92,6 +99,46 @@ def test_skipped_ones_come_again_and_labelled_ones_do_not(given: Recipe, said: l
     assert second.shown[0].partition("] ")[2] == first.shown[1].partition("] ")[2]
 
 
+def test_the_keys_are_the_same_while_the_keyboard_writes_hangul(given: Recipe) -> None:
+    review.label(given, 12, keys("1ㅕ2ㄴㅂ"))
+    assert [row.emotion for row in history.labels(given.options.work)] == [EMOTIONS[1]]
+
+
+def test_a_disk_that_is_full_is_one_line_and_leaves_no_half_label(given: Recipe) -> None:
+    review.label(given, 12, keys("1q"))
+    path = history.labels_file(given.options.work)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, hard))
+    try:
+        with pytest.raises(StageError, match=r"labels\.jsonl cannot be written"):
+            review.label(given, 12, keys("2q"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [row.emotion for row in history.labels(given.options.work)] == [EMOTIONS[0]]
+
+
+def test_in_a_terminal_one_key_is_enough(given: Recipe) -> None:
+    """The command itself, on a terminal of its own: no Enter is pressed."""
+    main, other = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainer", "review", "label"],
+        cwd=ROOT,
+        env=os.environ | {"TRAINER_WORK": str(given.options.work)},
+        stdin=other,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        os.write(main, b"1s2q")
+        shown = process.stdout.read()
+        assert process.wait(240) == 0
+    os.close(main)
+    os.close(other)
+    assert "review: 2 labelled, 10 left" in shown
+    found = [row.emotion for row in history.labels(given.options.work)]
+    assert found == [EMOTIONS[0], EMOTIONS[1]]
+
+
 def test_a_wrong_key_shows_the_keys(given: Recipe, said: list[str]) -> None:
     review.label(given, 12, keys("x1q"))
     assert said[:2] == [review.HELP, review.HELP]
@@ -143,6 +190,13 @@ def test_an_import_that_makes_no_sense_adds_nothing(
     with pytest.raises(DataError, match=complaint):
         review.take_in(given, tmp_path / name)
     assert history.labels(given.options.work) == []
+
+
+def test_an_export_to_where_nothing_can_be_written_is_one_line(
+    given: Recipe, tmp_path: Path
+) -> None:
+    with pytest.raises(StageError, match="cannot be written: No such file"):
+        review.export(given, tmp_path / "none/tasks.json", 5)
 
 
 def test_an_export_to_another_kind_of_file_is_one_line(given: Recipe, tmp_path: Path) -> None:

@@ -131,6 +131,23 @@ def test_a_full_disk_is_one_line(tmp_path: Path, source: Path) -> None:
         run(tmp_path, source, fill)
 
 
+def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "none" / "file"
+    with (
+        pytest.raises(StageError, match="file cannot be written: No such file or directory"),
+        stage.writing(path),
+    ):
+        stage.write_durably(path, b"")
+
+
+def test_an_error_that_has_no_number_is_told_all_the_same(tmp_path: Path, source: Path) -> None:
+    def fail(_: Path) -> Numbers:
+        raise OSError("half of it is missing")
+
+    with pytest.raises(StageError, match="half of it is missing"):
+        run(tmp_path, source, fail)
+
+
 def test_an_input_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StageError, match="cannot be read: No such file"):
         run(tmp_path, tmp_path / "none", lambda _: {})
