@@ -159,8 +159,9 @@ def fresh(embeddings: NDArray[np.float32], seed: int) -> RobertaForMaskedLM:
 
 def known(folder: Path) -> RobertaForMaskedLM:
     """What `save` left, to be pretrained further, without dropout as at first."""
-    still = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return RobertaForMaskedLM.from_pretrained(folder, **still)
+    return RobertaForMaskedLM.from_pretrained(
+        folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
 
 
 def masked_language(
