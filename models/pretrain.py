@@ -148,19 +148,32 @@ def config() -> RobertaConfig:
     )
 
 
-def masked_language(
-    rows: Sequence[Ids],
-    embeddings: NDArray[np.float32],
-    folder: Path,
-    schedule: Schedule,
-    say: Callable[[str], None],
-) -> RobertaForMaskedLM:
-    """Pretrain; in bf16 where the processor multiplies it (Devlin et al. 2019, section 3.1)."""
-    torch.set_num_threads(available_cores())
-    torch.manual_seed(schedule.seed)
+def fresh(embeddings: NDArray[np.float32], seed: int) -> RobertaForMaskedLM:
+    """A model that knows its words' vectors, (VOCABULARY, WIDTH), and nothing else."""
+    torch.manual_seed(seed)
     model = RobertaForMaskedLM(config())
     with torch.no_grad():
         model.roberta.embeddings.word_embeddings.weight.copy_(torch.from_numpy(embeddings))
+    return model
+
+
+def known(folder: Path) -> RobertaForMaskedLM:
+    """What `save` left, to be pretrained further, without dropout as at first."""
+    return RobertaForMaskedLM.from_pretrained(
+        folder, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0
+    )
+
+
+def masked_language(
+    model: RobertaForMaskedLM,
+    rows: Sequence[Ids],
+    folder: Path,
+    schedule: Schedule,
+    say: Callable[[str], None],
+) -> None:
+    """Pretrain; in bf16 where the processor multiplies it (Devlin et al. 2019, section 3.1)."""
+    torch.set_num_threads(available_cores())
+    torch.manual_seed(schedule.seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=schedule.peak, betas=(0.9, 0.98), weight_decay=0.01
     )
@@ -201,7 +214,6 @@ def masked_language(
             say(f"masked language: {step + 1} of {schedule.steps}, loss {smooth:.3f}, {left}")
         if (step + 1) % CHECKPOINT_STEPS == 0:
             _save(checkpoint, model, optimizer, pace, step + 1)
-    return model
 
 
 def batches(rows: Sequence[Ids], schedule: Schedule) -> Iterator[Ids]:

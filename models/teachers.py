@@ -95,6 +95,20 @@ def some(rows: Sequence[T], count: int, seed: int = 7) -> list[T]:
     return [rows[place] for place in sorted(places)]
 
 
+def spliced(rows: Sequence[Labelled], count: int, seed: int = 7) -> list[Text]:
+    """`count` texts that begin as one row and end as another: chat-like, and nobody's label.
+
+    What a teacher says of them carries its judgement of phrases into the student.
+    """
+    draw = random.Random(seed)  # noqa: S311
+    made = []
+    for place in range(count):
+        first, last = (draw.choice(rows).text.split() for _ in range(2))
+        words = [*first[: (len(first) + 1) // 2], *last[len(last) // 2 :]]
+        made.append(Text(f"spliced-{place}", " ".join(words)))
+    return made
+
+
 def indices(rows: Sequence[Labelled]) -> Labels:
     """(n,): each label's place among `EMOTIONS`."""
     return np.array([EMOTIONS.index(row.emotion) for row in rows], dtype=np.int64)

@@ -104,7 +104,8 @@ def test_a_killed_pretraining_goes_on_as_if_nothing_had_been(tmp_path: Path) -> 
 
             monkey.setattr(pretrain, "mask", killing)
         try:
-            model = pretrain.masked_language(rows, start, folder, schedule, lambda _: None)
+            model = pretrain.fresh(start, 7)
+            pretrain.masked_language(model, rows, folder, schedule, lambda _: None)
             return dict(model.state_dict())
         finally:
             monkey.undo()
@@ -123,9 +124,8 @@ def test_what_is_saved_loads_as_any_hugging_face_model(tmp_path: Path) -> None:
     tokenizer = pretrain.vocabulary(TEXTS, tmp_path / "tokenizer.json")
     start = np.zeros((pretrain.VOCABULARY, 64), dtype=np.float32)
     rows = pretrain.tokens(tokenizer, TEXTS)
-    model = pretrain.masked_language(
-        rows, start, tmp_path, Schedule(steps=1, tokens=128), lambda _: None
-    )
+    model = pretrain.fresh(start, 7)
+    pretrain.masked_language(model, rows, tmp_path, Schedule(1, 128), lambda _: None)
     pretrain.save(model, tokenizer, tmp_path / "model")
     read = AutoTokenizer.from_pretrained(tmp_path / "model")
     assert read("오늘 밥")["input_ids"] == tokenizer.encode("오늘 밥").ids
