@@ -219,7 +219,12 @@ class Story:
         made = ship.Made(
             arm, self.student(arm).folder / "model", self.plain().folder, figures.folder, held_out
         )
-        told = {"reviews": f"{REVIEWS:,}", "steps": f"{self.schedule.steps:,}"}
+        told = {
+            "reviews": f"{REVIEWS:,}",
+            "spliced": f"{SPLICED:,}",
+            "steps": f"{self.schedule.steps:,}",
+            "adapting": f"{self.adapting.steps:,}",
+        }
         ship.write(out, made, told, self.options)
 
     def _corpus(self) -> Corpus:
