@@ -6,7 +6,7 @@ stage as the trainer's are: skipped when its inputs are unchanged, and gone on w
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -20,9 +20,11 @@ from trainer.settings import DATA, FIT, TrainerSettings
 from trainer.split import split
 from trainer.stage import Done, Numbers
 
-SEEDS: Final = (7, 8)  # a teacher each
-ARMS: Final = ("none", "seed", "calibrated")
-STUDENT_EPOCHS: Final = 2  # many more rows than a teacher has
+SEEDS: Final = (7,)  # a teacher each
+ARMS: Final = ("none", "soft", "seed")
+TEACHER: Final = {"epochs": 6, "batch_size": 64, "teacher_learning_rate": 3e-4}
+STUDENT: Final = {"epochs": 2, "batch_size": 128, "teacher_learning_rate": 5e-4}  # more rows
+POLISH: Final = {"epochs": 3, "batch_size": 64, "teacher_learning_rate": 1e-4}
 ADAPTING: Final = Schedule(steps=1000, peak=6e-4)
 SPLICED: Final = 40_000  # texts made of two labelled ones each
 REVIEWS: Final = 20_000  # to be labelled by the teachers, beside all questions and answers
@@ -106,9 +108,9 @@ class Story:
 
         def make(folder: Path) -> Numbers:
             train, held_out = self._people()
-            return self._fit(select.human(train), held_out, folder, seed, self.options.epochs)
+            return self._fit(select.human(train), held_out, folder, seed, TEACHER)
 
-        stated = self._fitting(self.options.epochs)
+        stated = self._fitting(TEACHER)
         return self._done("teach", self._start(), stated, make, seed=seed)
 
     def opinions(self) -> list[Done]:
@@ -145,20 +147,16 @@ class Story:
             models = [self.teacher(seed).folder / "model" for seed in SEEDS]
             said = [each.folder / pseudo_label.FILE for each in opinions]
             together = teachers.together(models, self.plain().folder, said, held_out, self.options)
-            policy = select.learn(
-                together.held_out, together.labels, together.prior, self.options.target_precision
-            )
             human = select.human(train)
             seed_rows = select.seed_filter(
                 together.rows, self.options.min_confidence, self.options.min_margin
             )
-            careful = select.calibrated_filter(together.rows, policy)
             sets = {
                 "seed": [*human, *select.pseudo(seed_rows, "new", soft=False)],
-                "calibrated": select.mix(
+                "soft": select.mix(
                     human,
                     [],
-                    select.pseudo(careful, "new", soft=True),
+                    select.pseudo(together.rows, "new", soft=True),
                     human_share=self.options.human_share,
                     replay_share=0.0,
                     seed=self.options.seed,
@@ -169,31 +167,43 @@ class Story:
             return {
                 "offered": len(together.rows),
                 "plain_weight": together.plain_weight,
-                "temperature": policy.heat,
                 "seed_accepted": len(seed_rows),
-                "calibrated_accepted": len(careful),
                 **together.numbers,
             }
 
         opinions = self.opinions()
         inputs = {f"opinion {n}": each.folder for n, each in enumerate(opinions)}
         inputs |= {"tf-idf": self.plain().folder, "labels": self.labels().folder}
-        stated = self.options.model_dump(include={"target_precision", "human_share"})
+        stated = self.options.model_dump(include={"min_confidence", "min_margin", "human_share"})
         return self._done("select", inputs, stated, make)
 
     def student(self, arm: str) -> Done:
-        """The base, fitted to one selection; with no pseudo-labels that is the first teacher."""
+        """The base, fitted to one selection, and then once more to the labels of people.
+
+        With no pseudo-labels that is the first teacher.
+        """
         if arm == "none":
             return self.teacher(SEEDS[0])
+        model = self.distilled(arm).folder / "model"
+
+        def make(folder: Path) -> Numbers:
+            train, held_out = self._people()
+            return self._fit(select.human(train), held_out, folder, SEEDS[0], POLISH, model)
+
+        inputs = {"model": model, "labelled": self.labels().folder / "labelled.parquet"}
+        return self._done("polish", inputs, self._fitting(POLISH), make, seed=SEEDS[0])
+
+    def distilled(self, arm: str) -> Done:
+        """The base, fitted to one selection."""
         chosen = self.selected().folder / f"{arm}.parquet"
 
         def make(folder: Path) -> Numbers:
             _, held_out = self._people()
             rows = choose.read_examples(chosen)
-            return self._fit(rows, held_out, folder, SEEDS[0], STUDENT_EPOCHS)
+            return self._fit(rows, held_out, folder, SEEDS[0], STUDENT)
 
         inputs = self._start() | {"selected": chosen}
-        stated = self._fitting(STUDENT_EPOCHS)
+        stated = self._fitting(STUDENT)
         return self._done("finetune", inputs, stated, make, seed=SEEDS[0])
 
     def figures(self) -> Done:
@@ -243,25 +253,27 @@ class Story:
             "labelled": self.labels().folder / "labelled.parquet",
         }
 
-    def _fitting(self, epochs: int) -> dict[str, object]:
+    def _fitting(self, how: Mapping[str, float]) -> dict[str, object]:
         stated = self.options.model_dump(mode="json", include={"teacher_learning_rate", *FIT})
-        return stated | {"epochs": epochs}
+        return stated | dict(how)
 
-    def _fit(
+    def _fit(  # noqa: PLR0913, PLR0917  (what is fitted, to what, and how)
         self,
         train: list[select.Example],
         held_out: list[Labelled],
         folder: Path,
         seed: int,
-        epochs: int,
+        how: Mapping[str, float],
+        start: Path | None = None,
     ) -> Numbers:
+        options = self.options.model_copy(update={"seed": seed, **how})
         return teach.fitted(
-            str(self.adapted().folder / "model"),
+            str(start or self.adapted().folder / "model"),
             train,
             select.human(held_out),
             folder,
-            self.options.model_copy(update={"seed": seed, "epochs": epochs}),
-            learning_rate=self.options.teacher_learning_rate,
+            options,
+            learning_rate=options.teacher_learning_rate,
         )
 
     def _done(
@@ -295,10 +307,7 @@ def main() -> int:
         _env_file=None,
         labelled=DATA / "train.tsv",
         golden=DATA / "golden.tsv",
-        epochs=6,
-        batch_size=64,
         group_by_length=True,
-        teacher_learning_rate=3e-4,
         validation_share=0.1,
     )
     try:

@@ -1,7 +1,7 @@
 """Several teachers as one: transformers of different seeds, and a TF-IDF model beside them."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -17,7 +17,7 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 
 PLAIN: Final = "tf-idf.joblib"
-WEIGHTS: Final = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)  # of the TF-IDF model
+WEIGHTS: Final = tuple(step / 10 for step in range(11))  # of the TF-IDF model
 PART: Final = 16_384  # texts at a time, through it
 
 T = TypeVar("T")
@@ -25,13 +25,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """The mean opinion: on texts without label, and on held-out labels."""
+    """The mean opinion, softened so that it suits the held-out labels."""
 
     rows: list[Pseudo]
-    held_out: Floats  # (n, 6)
-    labels: Labels  # (n,)
     plain_weight: float
-    prior: Mapping[str, float]  # share of each emotion among `rows`
     numbers: Numbers  # macro-F1 on the held-out labels: of each, and of all
 
 
@@ -71,22 +68,29 @@ def together(
     InferenceError.
     """
     labels, words = indices(held_out), [row.text for row in held_out]
-    each = [predict.of(model, words, options) for model in models]
-    neural, simple = np.mean(each, axis=0), say(plain_folder, words)
-    weight = min(WEIGHTS, key=lambda share: _loss((1 - share) * neural + share * simple, labels))
+    each = [predict.of(model, words, options) for model in models] + [say(plain_folder, words)]
+    heats = [calibrate.temperature(one, labels) for one in each]
     opinions = [dataset.read_pseudo(path) for path in said]
     texts = [Text(row.id, row.text) for row in opinions[0]]
-    mean = np.mean([[row.scores for row in rows] for rows in opinions], axis=0)
-    mean = (1 - weight) * mean + weight * say(plain_folder, [row.text for row in texts])
+    offered = [np.array([row.scores for row in rows]) for rows in opinions]
+    offered.append(say(plain_folder, [row.text for row in texts]))
+    weight = min(WEIGHTS, key=lambda share: _loss(_mean(each, heats, share), labels))
+    both = _mean(each, heats, weight)
+    heat = calibrate.temperature(both, labels)
+    softened = calibrate.soften(_mean(offered, heats, weight), heat)
     rows = [
-        Pseudo(**(row | {"scores": tuple(row["scores"])})) for row in pseudo_label.rows(texts, mean)
+        Pseudo(**(row | {"scores": tuple(row["scores"])}))
+        for row in pseudo_label.rows(texts, softened)
     ]
-    both = (1 - weight) * neural + weight * simple
-    count = np.bincount(mean.argmax(axis=1), minlength=len(EMOTIONS)) / len(rows)
     numbers = {f"teacher_{n}": _f1(one, labels) for n, one in enumerate(each)}
-    numbers |= {"teacher_tf_idf": _f1(simple, labels), "together": _f1(both, labels)}
-    prior = dict(zip(EMOTIONS, count.tolist(), strict=True))
-    return Together(rows, both, labels, weight, prior, numbers)
+    return Together(rows, weight, numbers | {"together": _f1(both, labels), "temperature": heat})
+
+
+def _mean(each: Sequence[Floats], heats: Sequence[float], plain_weight: float) -> Floats:
+    """The calibrated opinions together; the last of them is TF-IDF's."""
+    *neural, simple = (calibrate.soften(*one) for one in zip(each, heats, strict=True))
+    mean: Floats = (1 - plain_weight) * np.mean(neural, axis=0) + plain_weight * simple
+    return mean
 
 
 def some(rows: Sequence[T], count: int, seed: int = 7) -> list[T]:
