@@ -1,7 +1,8 @@
 """Which engine a model gets on CPU: int8 where it was found to agree with fp32, or else fp32.
 
 The int8 graph is made once, checked, and kept with its manifest in a folder that is named by the
-hash of the model's files: in the model's own where its publisher put it there, or in the cache. fp32 graphs are written anew at each start, which is quick.
+hash of the model's files: in the model's own where its publisher put it there, or in the cache.
+fp32 graphs are written anew at each start, which is quick.
 """
 
 import hashlib
