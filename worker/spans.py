@@ -23,6 +23,8 @@ from worker.tracing import Message
 
 STOP_SECONDS: Final = 2.0
 W3C: Final = TraceContextTextMapPropagator()
+FLAGS: Final = 54  # where their last digit is
+ODD: Final = frozenset({b"1", b"3", b"5", b"7", b"9", b"b", b"d", b"f"})
 
 
 class Spans:
@@ -124,14 +126,19 @@ class Classified:
 
 def sampled(headers: Headers) -> Context | None:
     """The trace that a record belongs to, if whoever began it wants to see it."""
-    if not headers:
+    traced = codec.trace_headers(headers)
+    # Reading a trace costs as much as a message, so those that ask for nothing are not read.
+    if not any(name == "traceparent" and _asks(value) for name, value in traced):
         return None
-    carrier = {
-        name: value.decode("latin-1") for name, value in codec.trace_headers(headers) if value
-    }
+    carrier = {name: value.decode("latin-1") for name, value in traced if value}
     context = W3C.extract(carrier, Context())
     found = get_current_span(context).get_span_context()
     return context if found.is_valid and found.trace_flags.sampled else None
+
+
+def _asks(traceparent: bytes | None) -> bool:
+    """Whether its flags, in hexadecimal, are odd: `00-{trace}-{span}-{flags}`."""
+    return (traceparent or b"")[FLAGS : FLAGS + 1] in ODD
 
 
 def provider(exporter: SpanExporter) -> TracerProvider:

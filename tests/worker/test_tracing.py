@@ -100,8 +100,9 @@ def test_a_sampled_message_has_a_span_beneath_its_own_trace(
         [("traceparent", b"00-1"), ("tracestate", b"a=b")],
         [("traceparent", b"\xff\x00")],
         [("traceparent", b"")],
+        [("traceparent", f"00-{'0' * 32}-{PARENT}-01".encode())],
     ],
-    ids=["none", "others", "not sampled", "broken", "not text", "empty"],
+    ids=["none", "others", "not sampled", "broken", "not text", "empty", "of no trace"],
 )
 def test_any_other_message_stays_as_it_is(
     headers: list[tuple[str, bytes]], spans: Spans, seen: InMemorySpanExporter
