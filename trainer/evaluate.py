@@ -222,8 +222,8 @@ def _classes(
     emotions = [row["emotion"] for row in samples]
     inclusion = [float(row["inclusion_probability"]) for row in samples]
     now = np.array(list(drift.prior(emotions, inclusion).values()))
-    before = np.bincount(_indices(row.emotion for row in trained), minlength=len(EMOTIONS))
-    before = before / len(trained)
+    counts = np.bincount(_indices(row.emotion for row in trained), minlength=len(EMOTIONS))
+    before: Floats = counts / len(trained)
     resamples, seed = options.resamples, options.seed
     shares = scores.weighted_shares(_indices(emotions), np.array(inclusion), resamples, seed)
     draws = np.random.default_rng(seed + 1)  # apart from those of the shares

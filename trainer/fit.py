@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from accelerate import PartialState
+from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,

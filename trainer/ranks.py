@@ -89,10 +89,12 @@ def write(folder: Path, found: Fitted) -> None:
 def _launched(folder: Path, count: int) -> str | None:
     """What went wrong, in one line."""
     path = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # This very package, whatever the current folder holds; no advice of DDP's.
+    stated = {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
     quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
     done = subprocess.run(  # noqa: S603  (a module of ours)
         [sys.executable, "-m", "trainer.launch", str(folder.resolve()), str(count)],
-        env=os.environ | quiet | {"PYTHONPATH": os.pathsep.join(path)},
+        env=os.environ | stated | quiet,
         stdout=subprocess.PIPE,
         text=True,
         check=False,
