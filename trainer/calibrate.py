@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from trainer import scores
 from trainer.scores import Floats, Labels
 
 BINS: Final = 15
@@ -66,7 +67,7 @@ def measure(probabilities: Floats, labels: Labels) -> Calibration:
     """ECE over `BINS` bins of equal width (Naeini et al. 2015), and Brier's score (1950)."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    places = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    places = _places(confidence)
     bins, error, excess = [], 0.0, 0.0
     for place in range(BINS):
         inside = places == place
@@ -76,6 +77,29 @@ def measure(probabilities: Floats, labels: Labels) -> Calibration:
         error += abs(sure - hits) * count / len(labels)
         excess += max(sure - hits, 0.0) * count / len(labels)
         bins.append(Bin(place / BINS, (place + 1) / BINS, sure, hits, count))
-    truth = np.eye(probabilities.shape[1])[labels]
-    brier = float(((probabilities - truth) ** 2).sum(axis=1).mean())
+    brier = float(_brier(probabilities, labels).mean())
     return Calibration(error, excess, brier, tuple(bins))
+
+
+def intervals(
+    probabilities: Floats, labels: Labels, weights: Floats
+) -> tuple[scores.Interval, scores.Interval]:
+    """ECE and Brier's score with intervals; `weights` (resamples, n) as of `scores.resample`."""
+    exact = measure(probabilities, labels)
+    confidence = probabilities.max(axis=1)
+    gaps = confidence - (probabilities.argmax(axis=1) == labels)
+    binned = np.eye(BINS)[_places(confidence)] * gaps[:, None]
+    errors = np.abs(weights @ binned).sum(axis=1) / len(labels)
+    briers = weights @ _brier(probabilities, labels) / len(labels)
+    return scores.distance(exact.ece, errors), scores.interval(exact.brier, briers)
+
+
+def _places(confidence: Floats) -> Labels:
+    places: Labels = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    return places
+
+
+def _brier(probabilities: Floats, labels: Labels) -> Floats:
+    truth = np.eye(probabilities.shape[1])[labels]
+    found: Floats = ((probabilities - truth) ** 2).sum(axis=1)
+    return found

@@ -1,7 +1,7 @@
 """A model on the golden set: scores with intervals, slices, calibration; and what serves now."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter, process_time
@@ -34,8 +34,8 @@ class Slice(Record):
     name: str
     value: str
     items: int
-    accuracy: float
-    macro_f1: float
+    accuracy: Triple
+    macro_f1: Triple
     """Over the classes that occur in it."""
 
 
@@ -48,8 +48,8 @@ class Evaluation(Record):
     intervals: dict[str, Triple]
     confusion: list[list[int]]
     """Rows: labels, columns: predictions, in the order of EMOTIONS."""
-    ece: float
-    brier: float
+    ece: Triple
+    brier: Triple
     bins: list[tuple[float, float, int]]
     """Confidence, accuracy and count of each bin of the reliability diagram."""
     slices: list[Slice]
@@ -57,13 +57,16 @@ class Evaluation(Record):
 
 
 class Production(Record):
-    """What the review samples say of the model that serves, and of the messages."""
+    """What the review samples say of the model that serves, and of the messages.
+
+    Triples as in Evaluation.
+    """
 
     samples: int
-    prior: dict[str, float]
+    prior: dict[str, Triple]
     """Share of each emotion among all messages, by the serving model."""
-    text_drift_auc: float | None
-    class_divergence: float
+    text_drift_auc: Triple | None
+    class_divergence: Triple
     labelled: int
     accuracy: Triple | None
     """Of the serving model, over all messages; None for fewer than ENOUGH human labels."""
@@ -86,7 +89,7 @@ def evaluate(model: Path, golden: Path, folder: Path, options: TrainerSettings) 
     classifier, budget = predict.load(model, options.max_length, options.threads)
     texts = [row["text"] for row in rows]
     found = predict.predict(classifier, texts, budget, title="evaluate", quiet=False)
-    labels = np.array([EMOTIONS.index(row["emotion"]) for row in rows], dtype=np.int64)
+    labels = _indices(row["emotion"] for row in rows)
     measured = Measured(labels, found.probabilities)
     result = describe(measured, rows, found.messages_a_second, options)
     body = orjson.dumps(result.model_dump(), option=orjson.OPT_INDENT_2)
@@ -96,7 +99,7 @@ def evaluate(model: Path, golden: Path, folder: Path, options: TrainerSettings) 
         for row, each in zip(rows, found.probabilities, strict=True)
     ]
     dataset.write_parquet(folder / PREDICTIONS, predictions)
-    return {name: triple[0] for name, triple in result.intervals.items()} | {"ece": result.ece}
+    return {name: each[0] for name, each in result.intervals.items()} | {"ece": result.ece[0]}
 
 
 def describe(
@@ -104,23 +107,27 @@ def describe(
 ) -> Evaluation:
     """All figures (pure)."""
     labels, predictions = measured.labels, measured.probabilities.argmax(axis=1)
+    weights = scores.resample(labels, options.resamples, options.seed)
     found = scores.intervals(labels, predictions, options.resamples, options.seed)
-    calibration = calibrate.measure(measured.probabilities, labels)
+    ece, brier = calibrate.intervals(measured.probabilities, labels, weights)
     return Evaluation(
         items=len(labels),
         table=scores.score(labels, predictions).table(),
-        intervals={name: (each.value, each.low, each.high) for name, each in found.items()},
+        intervals={name: each.triple for name, each in found.items()},
         confusion=scores.confusion(labels, predictions).tolist(),
-        ece=calibration.ece,
-        brier=calibration.brier,
-        bins=[(each.confidence, each.accuracy, each.count) for each in calibration.bins],
-        slices=sliced(measured, rows),
+        ece=ece.triple,
+        brier=brier.triple,
+        bins=[
+            (each.confidence, each.accuracy, each.count)
+            for each in calibrate.measure(measured.probabilities, labels).bins
+        ],
+        slices=sliced(measured, rows, weights),
         messages_a_second=speed,
     )
 
 
-def sliced(measured: Measured, rows: Sequence[Mapping[str, Any]]) -> list[Slice]:
-    """Each slice's scores (pure)."""
+def sliced(measured: Measured, rows: Sequence[Mapping[str, Any]], weights: Floats) -> list[Slice]:
+    """Each slice's scores; `weights` (resamples, n) as of `scores.resample` (pure)."""
     places: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     ordered = np.sort(measured.probabilities, axis=1)
     for place, row in enumerate(rows):
@@ -130,16 +137,15 @@ def sliced(measured: Measured, rows: Sequence[Mapping[str, Any]]) -> list[Slice]
         places["margin", slices.of_margin(margin)].append(place)
     found = []
     for (name, value), inside in sorted(places.items()):
-        labels = measured.labels[inside]
-        each = scores.score(labels, measured.probabilities[inside].argmax(axis=1))
-        f1 = [one.f1 for one in each.classes if one.support]
+        predictions = measured.probabilities[inside].argmax(axis=1)
+        accuracy, macro_f1 = scores.part(measured.labels[inside], predictions, weights[:, inside])
         found.append(
             Slice(
                 name=name,
                 value=value,
                 items=len(inside),
-                accuracy=each.accuracy,
-                macro_f1=sum(f1) / len(f1),
+                accuracy=accuracy.triple,
+                macro_f1=macro_f1.triple,
             )
         )
     return found
@@ -152,7 +158,7 @@ def read(folder: Path) -> tuple[Evaluation, Measured]:
     except (OSError, ValueError) as error:
         raise dataset.DataError(f"{folder} holds no evaluation: {error}") from None
     rows = dataset.read_table(folder / PREDICTIONS)
-    labels = np.array([EMOTIONS.index(row["emotion"]) for row in rows], dtype=np.int64)
+    labels = _indices(row["emotion"] for row in rows)
     return stated, Measured(labels, np.array([row["scores"] for row in rows]))
 
 
@@ -185,16 +191,11 @@ def production(
     The labelled ones of each stratum stand for all of it: label the random stratum in its own
     order. Low-margin samples that people chose for their value make the estimate too low, if any.
     """
-    emotions = [row["emotion"] for row in samples]
-    inclusion = [float(row["inclusion_probability"]) for row in samples]
-    now = drift.prior(emotions, inclusion)
-    before: dict[str, float] = {
-        name: sum(row.emotion == name for row in trained) / len(trained) for name in EMOTIONS
-    }
     incoming = [row["text"] for row in samples if row["reason"] == "random"]
     auc = None
     if min(len(incoming), len(trained)) >= ENOUGH:
-        auc = drift.text_auc([row.text for row in trained], incoming, options.seed)
+        texts = [row.text for row in trained]
+        auc = drift.text_auc(texts, incoming, options.resamples, options.seed)
     labels = {row.id: row.emotion for row in people}
     labelled = [row for row in samples if row["id"] in labels]
     accuracy = None
@@ -202,15 +203,40 @@ def production(
         right = np.array([labels[row["id"]] == row["emotion"] for row in labelled])
         chances = _chances(samples, labelled)
         found = scores.weighted_share(right, chances, options.resamples, options.seed)
-        accuracy = (found.value, found.low, found.high)
+        accuracy = found.triple
+    prior, divergence = _classes(samples, trained, options)
     return Production(
         samples=len(samples),
-        prior=now,
-        text_drift_auc=auc,
-        class_divergence=drift.class_divergence(before, now),
+        prior={name: each.triple for name, each in zip(EMOTIONS, prior, strict=True)},
+        text_drift_auc=auc.triple if auc else None,
+        class_divergence=divergence.triple,
         labelled=len(labelled),
         accuracy=accuracy,
     )
+
+
+def _classes(
+    samples: Sequence[Mapping[str, Any]], trained: Sequence[Labelled], options: TrainerSettings
+) -> tuple[list[scores.Interval], scores.Interval]:
+    """The share of each emotion now, and how far the shares are from the labelled data's."""
+    emotions = [row["emotion"] for row in samples]
+    inclusion = [float(row["inclusion_probability"]) for row in samples]
+    now = np.array(list(drift.prior(emotions, inclusion).values()))
+    counts = np.bincount(_indices(row.emotion for row in trained), minlength=len(EMOTIONS))
+    before: Floats = counts / len(trained)
+    resamples, seed = options.resamples, options.seed
+    shares = scores.weighted_shares(_indices(emotions), np.array(inclusion), resamples, seed)
+    draws = np.random.default_rng(seed + 1)  # apart from those of the shares
+    labelled = draws.multinomial(len(trained), before, size=resamples) / len(trained)
+    divergence = scores.distance(
+        float(drift.class_divergence(before, now)), drift.class_divergence(labelled, shares)
+    )
+    prior = [scores.interval(float(now[k]), shares[:, k]) for k in range(len(EMOTIONS))]
+    return prior, divergence
+
+
+def _indices(emotions: Iterable[str]) -> Labels:
+    return np.array([EMOTIONS.index(each) for each in emotions], dtype=np.int64)
 
 
 def _chances(samples: Sequence[Mapping[str, Any]], labelled: Sequence[Mapping[str, Any]]) -> Floats:

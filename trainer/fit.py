@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import torch
+from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -110,8 +111,10 @@ class MarkWhole(TrainerCallback):
         control: TrainerControl,  # noqa: ARG002  (TrainerCallback's signature)
         **_: Any,  # noqa: ANN401
     ) -> None:
-        """Write the mark."""
-        (_checkpoints(args) / f"checkpoint-{state.global_step}" / WHOLE).touch()
+        """Write the mark, once each process has written its part."""
+        PartialState().wait_for_everyone()
+        if state.is_world_process_zero:
+            (_checkpoints(args) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
 def fit(  # noqa: PLR0913  (a model, its data, and how)
@@ -122,16 +125,18 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
     options: TrainerSettings,
     *,
     learning_rate: float,
+    processes: int = 1,
 ) -> Fitted:
     """Fine-tune `spec` on `train`; the best on `validation` is saved in `folder`/model.
 
-    Goes on from the last whole checkpoint in `folder`/checkpoints. Raises FitError.
+    Goes on from the last whole checkpoint in `folder`/checkpoints. Each of several `processes`
+    calls this alike (see `trainer.ranks`); the first alone writes. Raises FitError.
     """
     torch.set_num_threads(options.threads or available_cores())
     set_seed(options.seed)
     model, tokenizer = load(spec)
     length = min(options.max_length, _positions(model))
-    steps = math.ceil(len(train) / options.batch_size) * options.epochs
+    steps = math.ceil(len(train) / (options.batch_size * processes)) * options.epochs
     fitting = Fit(
         class_weights(train),
         options.label_smoothing,
@@ -163,10 +168,12 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
-    steps = fitting.state.global_step
-    (folder / "model" / "training_args.bin").unlink(missing_ok=True)  # pickled: nobody may load it
-    shutil.rmtree(folder / CHECKPOINTS)
-    return Fitted(curve, best, steps)
+    fitting.accelerator.wait_for_everyone()  # who still reads the best checkpoint
+    if fitting.is_world_process_zero():
+        # Pickled: nobody may load it.
+        (folder / "model" / "training_args.bin").unlink(missing_ok=True)
+        shutil.rmtree(folder / CHECKPOINTS)
+    return Fitted(curve, best, fitting.state.global_step)
 
 
 def arguments(

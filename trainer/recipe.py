@@ -74,6 +74,11 @@ class Recipe:
         """The policy whose student is put to the gate."""
         return self.options.selection
 
+    @property
+    def _fit(self) -> set[str]:
+        """What decides a fit. One process is how fits were made before they could be shared."""
+        return FIT if self.options.processes == 1 else {*FIT, "processes"}
+
     def _gate(self, *, promoting: bool) -> Outcome:
         if promoting:
             return self.promote()
@@ -98,7 +103,8 @@ class Recipe:
             return teach(self.sources.labelled, self.sources.golden, folder, self.options)
 
         inputs = self.sources.labels | _model("start", self.options.teacher)
-        return self._stage("teach", inputs, {"teacher", "teacher_learning_rate", *FIT}, make)
+        settings = {"teacher", "teacher_learning_rate", *self._fit}
+        return self._stage("teach", inputs, settings, make)
 
     @cached_property
     def pseudo(self) -> Done:
@@ -162,7 +168,7 @@ class Recipe:
         inputs = (
             self.sources.labels | {"selected": selected} | _model("start", self.options.student)
         )
-        settings = {"student", "student_learning_rate", *FIT}
+        settings = {"student", "student_learning_rate", *self._fit}
         return self._stage("finetune", inputs, settings, make, note=selection)
 
     def evaluated(self, model: Path) -> Done:

@@ -204,8 +204,11 @@ def production(facts: Facts) -> list[str]:
     found = facts.production
     if found is None:
         return ["no review samples in this run"]
-    shares = ", ".join(f"{name} {share:.1%}" for name, share in found.prior.items())
-    auc = "too few texts" if found.text_drift_auc is None else f"{found.text_drift_auc:.3f}"
+    shares = ", ".join(
+        f"{name} {share:.1%} ({low:.1%} to {high:.1%})"
+        for name, (share, low, high) in found.prior.items()
+    )
+    auc = "too few texts" if found.text_drift_auc is None else _triple(found.text_drift_auc)
     accuracy = (
         f"too few human labels ({found.labelled})"
         if found.accuracy is None
@@ -215,7 +218,7 @@ def production(facts: Facts) -> list[str]:
         f"accuracy of the serving model over all messages: {accuracy}",
         f"emotions of all messages, by the serving model: {shares}",
         f"text drift (a domain classifier's AUC; 0.5 is none): {auc}",
-        f"divergence of classes from the labelled data (0 to 1): {found.class_divergence:.3f}",
+        f"divergence of classes from the labelled data (0 to 1): {_triple(found.class_divergence)}",
     ]
 
 
@@ -240,18 +243,18 @@ def _verdict(facts: Facts) -> str:
 
 def shown(name: str) -> str:
     """A figure's name as people write it."""
-    return name.replace("macro_f1", "macro-F1")
+    return name.replace("_f1", "-F1")
 
 
 def _score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
-    names = ["macro_f1", "accuracy", *EMOTIONS]
+    names = ["macro_f1", "weighted_f1", "accuracy", *EMOTIONS]
     rows = [
         [shown(name), *(_triple(one.intervals[name]) for one in models.values())] for name in names
     ]
     return [
         *rows,
-        ["calibration error (ECE)", *(f"{one.ece:.3f}" for one in models.values())],
-        ["Brier score (0 to 2)", *(f"{one.brier:.3f}" for one in models.values())],
+        ["calibration error (ECE)", *(_triple(one.ece) for one in models.values())],
+        ["Brier score (0 to 2)", *(_triple(one.brier) for one in models.values())],
         ["items", *(str(one.items) for one in models.values())],
     ]
 
@@ -269,7 +272,7 @@ def _policy_rows(facts: Facts) -> list[list[str]]:
 
 def _slice_rows(one: Evaluation) -> list[list[str]]:
     return [
-        [each.name, each.value, str(each.items), f"{each.accuracy:.3f}", f"{each.macro_f1:.3f}"]
+        [each.name, each.value, str(each.items), _triple(each.accuracy), _triple(each.macro_f1)]
         for each in one.slices
     ]
 

@@ -26,6 +26,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def triple(self) -> tuple[float, float, float]:
+        """Value, low, high."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
         """Such as `0.781 (0.750-0.812)`."""
         return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
@@ -115,17 +120,45 @@ def interval(value: float, draws: Floats) -> Interval:
     return Interval(value, float(low), float(high))
 
 
+def distance(value: float, draws: Floats) -> Interval:
+    """The interval of a distance, which is never below 0: chance alone makes it grow.
+
+    It grew once in the sample and once more in each draw, so both are taken off (the basic
+    bootstrap's correction, Davison & Hinkley 1997, section 5.2).
+    """
+    grown = float(draws.mean()) - value
+    low, high = np.percentile(draws, [2.5, 97.5]) - 2 * grown
+    return Interval(value, max(0.0, min(value, float(low))), max(value, float(high)))
+
+
+def part(labels: Labels, predictions: Labels, weights: Floats) -> tuple[Interval, Interval]:
+    """Accuracy and macro-F1 of a part of the set, over the classes that occur in it.
+
+    `weights` (resamples, n) are the whole set's of `resample` at the part's items.
+    """
+    exact = [each.f1 for each in score(labels, predictions).classes if each.support]
+    right = labels == predictions
+    drawn = weights[weights.any(axis=1)]  # it may be empty in a draw
+    occurs = drawn @ np.eye(CLASSES)[labels] > 0
+    f1 = np.where(occurs, class_f1(labels, predictions, drawn), 0.0)
+    accuracy = interval(float(right.mean()), drawn @ right / drawn.sum(axis=1))
+    return accuracy, interval(float(np.mean(exact)), f1.sum(axis=1) / occurs.sum(axis=1))
+
+
 def intervals(
     labels: Labels, predictions: Labels, resamples: int, seed: int
 ) -> dict[str, Interval]:
-    """`accuracy`, `macro_f1` and the F1 of each class, with intervals."""
+    """`accuracy`, `macro_f1`, `weighted_f1` and the F1 of each class, with intervals."""
     weights = resample(labels, resamples, seed)
     exact = score(labels, predictions)
+    support = np.array([each.support for each in exact.classes])
     f1 = class_f1(labels, predictions, weights)
     right = (weights @ (labels == predictions).astype(float)) / len(labels)
     found = {
         "accuracy": interval(exact.accuracy, right),
         "macro_f1": interval(exact.macro_f1, f1.mean(axis=1)),
+        # Each draw has as many of a class as the set has.
+        "weighted_f1": interval(exact.weighted_f1, f1 @ support / support.sum()),
     }
     for place, each in enumerate(exact.classes):
         found[each.emotion] = interval(each.f1, f1[:, place])
@@ -146,6 +179,21 @@ def weighted_share(
         return found
 
     return _bootstrapped(estimate, len(true), resamples, seed)
+
+
+def weighted_shares(values: Labels, inclusion: Floats, resamples: int, seed: int) -> Floats:
+    """Draws (resamples, 6) of each class's share of all messages, by Hájek's estimator.
+
+    Equal samples are drawn together, so a million of them are as quick as a hundred.
+    """
+    kinds, counts = np.unique(np.stack([values, inclusion]), axis=1, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(
+        len(values), counts / len(values), size=resamples
+    )
+    weights = drawn / kinds[1]
+    sums = weights @ np.eye(CLASSES)[kinds[0].astype(int)]
+    shares: Floats = sums / sums.sum(axis=1, keepdims=True)
+    return shares
 
 
 def _bootstrapped(

@@ -61,6 +61,7 @@ class TrainerSettings(BaseSettings):
     validation_share: float = Field(
         0.15, gt=0, lt=0.5, description="share of the labelled data held out for stopping"
     )
+    processes: int = Field(1, ge=0, description="processes of a fit; 0: one a CUDA device")
     threads: int = Field(0, ge=0, description="threads on CPU; 0: the cores the process may use")
 
     # What becomes training data.

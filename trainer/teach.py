@@ -4,7 +4,7 @@ from pathlib import Path
 
 import orjson
 
-from trainer import fit, leakage, select
+from trainer import leakage, ranks, select
 from trainer.dataset import DataError, Labelled
 from trainer.settings import TrainerSettings
 from trainer.split import split
@@ -41,7 +41,7 @@ def fitted(  # noqa: PLR0913  (those of `fit`)
         raise DataError(
             f"too little to fit {spec}: {len(train)} to train, {len(validation)} held out"
         )
-    result = fit.fit(spec, train, validation, folder, options, learning_rate=learning_rate)
+    result = ranks.fit(spec, train, validation, folder, options, learning_rate=learning_rate)
     (folder / "curve.json").write_bytes(orjson.dumps(result.curve))
     return {
         "train": len(train),

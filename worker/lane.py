@@ -16,6 +16,7 @@ from worker.consumer import Source
 from worker.metrics import Metrics
 from worker.offsets import OffsetTracker
 from worker.publisher import Publisher
+from worker.tracing import OFF, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +66,7 @@ class Lane:
         metrics: Metrics,
         wall_clock: Callable[[], float],
         on_room: Callable[[], None],
+        traces: Traces = OFF,
     ) -> None:
         """`on_room` is called whenever `tokens` has shrunk."""
         self.partition = partition
@@ -76,6 +78,7 @@ class Lane:
         self._metrics = metrics
         self._wall_clock = wall_clock
         self._on_room = on_room
+        self._traces = traces
         self._committed = False  # anything since the last take-over
         self._tracker: OffsetTracker[Outcome] | None = None
         self._changed = asyncio.Event()  # the front of the tracker, or `_draining`
@@ -160,13 +163,15 @@ class Lane:
                 await self._changed.wait()
                 continue
             await self._linger(tracker)
+            first = tracker.first
             outcomes, next_offset = tracker.release(self._limits.commit_records)
             outputs = [output for outcome in outcomes for output in outcome.outputs]
             started = self._wall_clock()
-            await self._patiently(
-                self._publisher.publish(self.partition, outputs, next_offset),
-                "results are not taken; do the topics exist, with min.insync.replicas in sync?",
-            )
+            with self._traces.transaction(self.partition, first, next_offset, len(outcomes)):
+                await self._patiently(
+                    self._publisher.publish(self.partition, outputs, next_offset),
+                    "results are not taken; do the topics exist, with min.insync.replicas in sync?",
+                )
             self._account(outcomes, started)
 
     async def _patiently(self, call: Coroutine[Any, Any, None], trouble: str) -> None:

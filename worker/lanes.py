@@ -11,6 +11,7 @@ from worker.consumer import Source
 from worker.lane import Lane, Limits
 from worker.metrics import Metrics
 from worker.publisher import Publisher
+from worker.tracing import OFF, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -20,19 +21,21 @@ REVOKE_SECONDS: Final = 3.0  # what is not done by then is left to the next owne
 class Lanes:
     """Takes partitions over and lets them go as the group says (`consumer.Assignments`)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  (its own parts, and those of its lanes)
         self,
         source: Source,
         publisher: Publisher,
         limits: Limits,
         metrics: Metrics,
         wall_clock: Callable[[], float],
+        traces: Traces = OFF,
     ) -> None:
         self._source = source
         self._publisher = publisher
         self._limits = limits
         self._metrics = metrics
         self._wall_clock = wall_clock
+        self._traces = traces
         self._lanes: dict[TopicPartition, Lane] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None  # None: no new lanes
@@ -103,6 +106,7 @@ class Lanes:
                 self._metrics,
                 self._wall_clock,
                 self._room.set,
+                self._traces,
             )
             self._tasks[partition] = self._group.create_task(lane.run())
 

@@ -27,6 +27,7 @@ from worker.metrics import Metrics
 from worker.outcome import Router
 from worker.publisher import Publisher
 from worker.settings import WorkerSettings
+from worker.tracing import OFF, Traces
 
 log = structlog.get_logger(__name__)
 
@@ -81,6 +82,7 @@ class Pipeline:
         settings: WorkerSettings,
         metrics: Metrics,
         wall_clock: Callable[[], float] = time,
+        traces: Traces = OFF,
     ) -> None:
         self.inference = inference
         self.reachable_at = monotonic()  # when Kafka last answered
@@ -88,13 +90,14 @@ class Pipeline:
         self._publisher = publisher
         self._settings = settings
         self._metrics = metrics
+        self._traces = traces
         self._router = Router(settings)
         limits = Limits(
             settings.commit_interval_ms / 1000,
             settings.commit_records,
             fenced_backoff=settings.session_timeout_ms * 0.3 / 1000,
         )
-        self._lanes = Lanes(source, publisher, limits, metrics, wall_clock)
+        self._lanes = Lanes(source, publisher, limits, metrics, wall_clock, traces)
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
@@ -254,7 +257,8 @@ class Pipeline:
                 message.truncated = encoded.truncated
                 message.lane.tokens += message.tokens
                 jobs.append((message, encoded))
-        self.inference.submit([(message, encoded.tokens) for message, encoded in jobs])
+        queued = [(message, encoded.tokens) for message, encoded in jobs]
+        self.inference.submit(self._traces.classify(queued))
 
     # Lag, positions without records, and whether Kafka answers
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import suppress
@@ -11,7 +12,7 @@ from typing import Any, Final
 import structlog
 from aiokafka.errors import KafkaError
 
-from worker import kafka, logs, parts, promotions, reach, registry, topics
+from worker import kafka, logs, parts, promotions, reach, registry, topics, tracing
 from worker.admin import Admin, Health
 from worker.classifier import Classifier, ModelError
 from worker.codec import now_text
@@ -87,6 +88,7 @@ async def serve(
     stopped: asyncio.Event,
 ) -> None:
     """Load, join the group and work until `stopped`. Raises PROBLEMS, in groups."""
+    traces = tracing.start(os.environ)
     starting = asyncio.ensure_future(_start(connection, options))
     waiting = asyncio.ensure_future(stopped.wait())
     beating = asyncio.create_task(_beat(health))
@@ -107,7 +109,7 @@ async def serve(
             if options.delivery == "exactly_once"
             else IdempotentPublisher(connection, source.commit)
         )
-        pipeline = Pipeline(source, publisher, inference, options, metrics)
+        pipeline = Pipeline(source, publisher, inference, options, metrics, traces=traces)
         waiting.add_done_callback(lambda _: pipeline.stop())
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(_watch(pipeline, inference, health, metrics))]
@@ -131,6 +133,7 @@ async def serve(
         starting.cancel()
         waiting.cancel()
         beating.cancel()
+        await traces.stop()
 
 
 async def _start(connection: dict[str, Any], options: WorkerSettings) -> tuple[str, Classifier]:

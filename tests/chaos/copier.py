@@ -56,7 +56,7 @@ class Sabotage(BaseModel):
         return True
 
     async def here(self, point: Point, name: str) -> None:
-        """A point of transaction `name` is reached."""
+        """A point of transaction (or outside of one, group) `name` is reached."""
         if self._due(point):
             if self.do == "sleep":
                 await asyncio.sleep(self.seconds)
@@ -91,13 +91,14 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
 
 
 class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # aiokafka is untyped
-    """Stops to think before a commit outside of transactions."""
+    """Stops to think before and after a commit outside of transactions."""
 
     sabotage = Sabotage()
 
     async def commit(self, *given: Any) -> None:  # noqa: ANN401
-        await self.sabotage.here("before_commit", "")
+        await self.sabotage.here("before_commit", self._group_id)
         await super().commit(*given)
+        await self.sabotage.here("after_commit", self._group_id)
 
 
 class Engine(FakeEngine):

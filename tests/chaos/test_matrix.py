@@ -28,7 +28,7 @@ async def test_nothing_is_lost_repeated_or_out_of_order(
 ) -> None:
     assert apache is not None, "run it by `make test-kafka`"
     if cell.long:
-        pytest.skip("two cells like it are played; this one is part of `make chaos`")
+        pytest.skip("cells like it are played; this one is part of `make chaos`")
     async with cluster_for(cell, apache) as brokers:
         result = await play(brokers, cell, MESSAGES, seed, short=True)
     print(result.line())  # noqa: T201  (what was counted; pytest -s or -rP shows it)

@@ -87,3 +87,16 @@ def test_the_table_sums_rounds_and_names_what_was_caught() -> None:
 
 def test_every_cell_has_a_name_of_its_own() -> None:
     assert len({cell.name for cell in CELLS}) == len(CELLS)
+
+
+def test_every_fault_outside_of_transactions_is_played_at_least_once_too() -> None:
+    faults = {cell.faults for cell in CELLS if not cell.at_least_once and not cell.broken}
+    assert {cell.faults for cell in CELLS if cell.at_least_once} == faults
+
+
+def test_no_cell_at_least_once_waits_for_a_point_that_only_a_transaction_has() -> None:
+    assert all(cell.sabotage.get("at") != "before_offsets" for cell in CELLS if cell.at_least_once)
+
+
+def test_five_of_the_cells_at_least_once_are_played_where_time_is_short() -> None:
+    assert sum(cell.at_least_once and not cell.long for cell in CELLS) == 5

@@ -26,6 +26,7 @@ from worker.metrics import Metrics
 from worker.pipeline import Pipeline
 from worker.publisher import IdempotentPublisher, Publisher, TransactionalPublisher
 from worker.settings import KafkaSettings, WorkerSettings
+from worker.tracing import OFF, Traces
 
 NUMBERS = 4096
 FEELINGS = [f"e{number}" for number in range(len(EMOTIONS))]
@@ -149,6 +150,7 @@ class Cluster:
         settings: WorkerSettings,
         engine: FakeEngine | None = None,
         publisher: Callable[[KafkaSource], Publisher] | None = None,
+        traces: Traces = OFF,
     ) -> AsyncIterator["Worker"]:
         """A running worker, stopped in order at the end of the block."""
         metrics = Metrics()
@@ -158,7 +160,8 @@ class Cluster:
         published = publisher(source) if publisher else self.publisher(settings, source)
         engine = engine or FakeEngine()
         inference = parts.inference(settings, classifier(engine), metrics)
-        worker = Worker(Pipeline(source, published, inference, settings, metrics), engine, metrics)
+        pipeline = Pipeline(source, published, inference, settings, metrics, traces=traces)
+        worker = Worker(pipeline, engine, metrics)
         try:
             yield worker
             if not worker.task.done():

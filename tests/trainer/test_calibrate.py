@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import calibrate
+from trainer import calibrate, scores
 from worker.decision import softmax
 
 
@@ -32,6 +32,21 @@ def test_the_temperature_mends_the_calibration_error() -> None:
     assert before.ece > 0.1
     assert after.ece < 0.03
     assert after.brier < before.brier
+
+
+def test_the_interval_of_the_error_holds_the_truth() -> None:
+    """Nine times of ten at the least: bins make the error of a finite sample too large."""
+    everything, truth = sampled(2.0, 100_000)
+    exact = calibrate.measure(everything, truth)
+    draws, held = np.random.default_rng(3), np.zeros(2)
+    for _ in range(60):
+        places = draws.choice(len(truth), 600, replace=False)
+        probabilities, labels = everything[places], truth[places]
+        weights = scores.resample(labels, 200, seed=1)
+        ece, brier = calibrate.intervals(probabilities, labels, weights)
+        assert ece.value == calibrate.measure(probabilities, labels).ece
+        held += [ece.low <= exact.ece <= ece.high, brier.low <= exact.brier <= brier.high]
+    assert (held / 60 >= 0.85).all()
 
 
 @given(st.floats(0.2, 5.0))

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from schemas.emotion import EMOTIONS
 from trainer import drift, evaluate, scores, slices
@@ -27,6 +28,12 @@ def test_an_evaluation_can_be_read_back_and_agrees_with_its_predictions(
     assert numbers["accuracy"] == pytest.approx(exact.accuracy)
     assert sum(map(sum, found.confusion)) == 120
     assert found.table == exact.table()
+    assert found.intervals["weighted_f1"][0] == pytest.approx(exact.weighted_f1)
+    others = [found.ece, found.brier, *found.intervals.values()]
+    others += [each for one in found.slices for each in (one.accuracy, one.macro_f1)]
+    assert all(low <= value <= high for value, low, high in others)
+    assert any(low < high for _, low, high in others)
+    assert numbers["ece"] == found.ece[0]
 
 
 def test_a_golden_set_that_is_too_small_is_one_line(
@@ -72,10 +79,12 @@ def test_a_slice_is_scored_on_its_own_items() -> None:
     rows = [{"text": "네"}, {"text": "아니"}, {"text": "가" * 70}]
     labels = np.array([0, 1, 2])
     right_on_short = np.eye(6)[[0, 1, 5]]
-    found = evaluate.sliced(evaluate.Measured(labels, right_on_short), rows)
+    measured, weights = evaluate.Measured(labels, right_on_short), scores.resample(labels, 50, 1)
+    found = evaluate.sliced(measured, rows, weights)
     by_length = {each.value: each for each in found if each.name == "length"}
-    assert by_length["short (to 8)"].accuracy == by_length["short (to 8)"].macro_f1 == 1.0
-    assert by_length["long (60 and more)"].accuracy == 0.0
+    short = by_length["short (to 8)"]
+    assert short.accuracy == short.macro_f1 == (1.0, 1.0, 1.0)
+    assert by_length["long (60 and more)"].accuracy == (0.0, 0.0, 0.0)
 
 
 def samples(count: int, seed: int, low_accuracy: float, accuracy: float) -> tuple[Any, Any, float]:
@@ -117,24 +126,53 @@ def test_too_few_labels_estimate_nothing(options: TrainerSettings) -> None:
     rows, people, _ = samples(2000, 1, 0.4, 0.9)
     found = evaluate.production(rows, people[:10], chat(60, 1), options)
     assert (found.accuracy, found.labelled) == (None, 10)
-    assert sum(found.prior.values()) == pytest.approx(1.0)
+    assert sum(value for value, _, _ in found.prior.values()) == pytest.approx(1.0)
+
+
+def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings) -> None:
+    """The samples' emotions go round, as the labelled ones do: no class has drifted."""
+    rows, people, _ = samples(20_000, 1, 0.4, 0.9)
+    found = evaluate.production(rows, people, chat(60, 1), options)
+    assert found.text_drift_auc is not None
+    assert found.text_drift_auc == (1.0, 1.0, 1.0)  # they share no word
+    assert all(low < value < high < low + 0.1 for value, low, high in found.prior.values())
+    held = [low <= 1 / 6 <= high for _, low, high in found.prior.values()]
+    assert sum(held) >= 5
+    assert found.class_divergence[1] < 0.001
+    skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
+    other = evaluate.production(skewed, people, chat(60, 1), options)
+    assert other.class_divergence[1] > found.class_divergence[2]
 
 
 def test_drift_tells_other_texts_from_the_same() -> None:
     trained = [row.text for row in chat(300, 1)]
     same = [row.text for row in chat(300, 2)]
     other = [row.text for row in chat(300, 3, filler=GOLDEN_FILLER)]
-    assert drift.text_auc(trained, same, seed=1) < 0.65
-    assert drift.text_auc(trained, other, seed=1) > 0.9
+    alike, apart = (drift.text_auc(trained, side, 200, seed=1) for side in (same, other))
+    assert alike.value < 0.65
+    assert apart.value > 0.9
+    assert alike.low < alike.value < alike.high < apart.low <= apart.value <= apart.high
     with pytest.raises(ValueError, match="at least 3 texts"):
-        drift.text_auc(trained, other[:1], seed=1)
+        drift.text_auc(trained, other[:1], 200, seed=1)
+
+
+def test_the_area_under_the_curve_is_what_scikit_learn_says_of_each_draw() -> None:
+    """With ties, and with texts that are drawn never or several times."""
+    draws = np.random.default_rng(4)
+    truth = draws.integers(0, 2, 60)
+    said = (truth + draws.normal(0, 1, 60)).round(1)
+    weights = scores.resample(truth, 20, seed=3)
+    expected = [roc_auc_score(truth, said, sample_weight=each) for each in weights]
+    assert drift.auc(truth, said, weights) == pytest.approx(expected)
 
 
 def test_class_divergence_is_nought_for_the_same_and_one_for_the_disjoint() -> None:
-    first = {"분노": 0.5, "기쁨": 0.5}
-    assert drift.class_divergence(first, first) == 0.0
-    assert drift.class_divergence(first, {"슬픔": 1.0}) == pytest.approx(1.0)
-    assert 0 < drift.class_divergence(first, {"분노": 0.9, "기쁨": 0.1}) < 0.5
+    first = np.array([0.5, 0, 0, 0, 0, 0.5])
+    others = np.array([first, [0, 0, 1.0, 0, 0, 0], [0.9, 0, 0, 0, 0, 0.1]])
+    same, disjoint, skewed = drift.class_divergence(first, others)
+    assert same == 0.0
+    assert disjoint == pytest.approx(1.0)
+    assert 0 < skewed < 0.5
 
 
 def test_two_models_are_timed_in_turns(

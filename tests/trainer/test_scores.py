@@ -56,6 +56,40 @@ def test_the_interval_holds_the_truth_nineteen_times_of_twenty() -> None:
     assert 0.90 <= held / 200 <= 0.99
 
 
+def test_a_part_of_the_set_is_scored_over_the_classes_that_occur_in_it() -> None:
+    draws = np.random.default_rng(6)
+    labels = draws.integers(0, 6, 300)
+    predictions = np.where(draws.random(300) < 0.7, labels, 5)
+    inside = np.flatnonzero(labels < 3)[:40]
+    weights = scores.resample(labels, 300, seed=2)[:, inside]
+    accuracy, macro_f1 = scores.part(labels[inside], predictions[inside], weights)
+    given_three = {"labels": range(3), "average": "macro"}
+    assert accuracy.value == pytest.approx((labels == predictions)[inside].mean())
+    expected = f1_score(labels[inside], predictions[inside], **given_three)
+    assert macro_f1.value == pytest.approx(expected)
+    for each in (accuracy, macro_f1):
+        assert each.low < each.value < each.high
+        assert 0.1 < each.high - each.low < 0.5
+
+
+def test_shares_of_few_kinds_vary_as_those_of_single_samples_do() -> None:
+    draws = np.random.default_rng(8)
+    values = draws.integers(0, 6, 400)
+    inclusion = np.where(draws.random(400) < 0.3, 1.0, 0.05)
+    shares = scores.weighted_shares(values, inclusion, 4000, seed=1)
+    one = scores.weighted_share(values == 2, inclusion, 4000, seed=2)
+    found = scores.interval(one.value, shares[:, 2])
+    assert shares.sum(axis=1) == pytest.approx(np.ones(4000))
+    assert found.triple == pytest.approx(one.triple, abs=0.01)
+
+
+def test_what_chance_adds_to_a_distance_is_taken_off_and_it_is_never_below_0() -> None:
+    draws = np.linspace(0.04, 0.08, 101)  # around 0.06, of a value of 0.05
+    found = scores.distance(0.05, draws)
+    assert found.triple == pytest.approx((0.05, 0.021, 0.059))
+    assert scores.distance(0.01, draws - 0.02).triple == pytest.approx((0.01, 0.0, 0.01))
+
+
 def test_weights_undo_an_unequal_choice() -> None:
     """Low-margin messages are mostly wrong and all chosen; of the others one in a hundred."""
     draws = np.random.default_rng(3)

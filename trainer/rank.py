@@ -1,0 +1,32 @@
+"""One process of a fit in several: `python -m trainer.rank FOLDER`, as `trainer.launch` starts."""
+
+import os
+import sys
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.errors import record
+
+from trainer import fit, launch, ranks
+
+
+@record
+def main(folder: Path) -> None:
+    """Do the job in `folder` together with the other ranks; the first says how it went."""
+    launch.end_with_the_trainer(folder)
+    job = ranks.read(folder)
+    found = fit.fit(
+        job.spec,
+        job.train,
+        job.validation,
+        folder,
+        job.options,
+        learning_rate=job.learning_rate,
+        processes=job.processes,
+    )
+    if os.environ["RANK"] == "0":
+        ranks.write(folder, found)
+
+
+if __name__ == "__main__":
+    sys.excepthook = lambda *_: None  # it is on record, and `trainer.launch` tells it
+    main(Path(sys.argv[1]))

@@ -1,0 +1,121 @@
+"""A fit in several processes on one machine: `Trainer` in each of them makes one fit of it.
+
+The trainer writes the job into the fit's folder and starts `trainer.launch`, which starts
+`trainer.rank` once for each process. The lock on the job is the trainer's: they end when it does.
+"""
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import torch
+from pydantic import TypeAdapter
+
+from trainer import fit as alone
+from trainer.fit import CHECKPOINTS, FitError, Fitted
+from trainer.launch import JOB
+from trainer.select import Example
+from trainer.settings import TrainerSettings
+from worker.classifier import available_cores
+
+FITTED: Final = "fitted.json"
+PACKAGES: Final = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every rank is told."""
+
+    spec: str
+    train: list[Example]
+    validation: list[Example]
+    options: TrainerSettings
+    learning_rate: float
+    processes: int
+
+
+def fit(  # noqa: PLR0913  (those of `fit.fit`)
+    spec: str,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    folder: Path,
+    options: TrainerSettings,
+    *,
+    learning_rate: float,
+) -> Fitted:
+    """`fit.fit`, in as many processes as TRAINER_PROCESSES says. Raises FitError."""
+    count = processes(options)
+    if count == 1:
+        return alone.fit(spec, train, validation, folder, options, learning_rate=learning_rate)
+    threads = options.threads or max(1, available_cores() // count)
+    shared = options.model_copy(update={"threads": threads})
+    job = Job(_absolute(spec), list(train), list(validation), shared, learning_rate, count)
+    with _held(folder / JOB, TypeAdapter(Job).dump_json(job)):
+        alone.last_whole(folder / CHECKPOINTS)  # what was cut short goes before the ranks look
+        wrong = _launched(folder, count)
+    if wrong is not None:
+        raise FitError(wrong)
+    found = TypeAdapter(Fitted).validate_json((folder / FITTED).read_bytes())
+    (folder / FITTED).unlink()
+    (folder / JOB).unlink()
+    return found
+
+
+def processes(options: TrainerSettings) -> int:
+    """Of one fit on this machine. Raises FitError where there are fewer devices."""
+    devices = torch.cuda.device_count()
+    wanted = options.processes or max(devices, 1)
+    if 0 < devices < wanted:
+        raise FitError(f"TRAINER_PROCESSES is {wanted}, and there are {devices} CUDA devices")
+    return wanted
+
+
+def read(folder: Path) -> Job:
+    """The job that `fit` left for the ranks."""
+    return TypeAdapter(Job).validate_json((folder / JOB).read_bytes())
+
+
+def write(folder: Path, found: Fitted) -> None:
+    """How it went, for `fit`."""
+    (folder / FITTED).write_bytes(TypeAdapter(Fitted).dump_json(found))
+
+
+def _launched(folder: Path, count: int) -> str | None:
+    """What went wrong, in one line."""
+    path = [str(PACKAGES), *filter(None, [os.environ.get("PYTHONPATH")])]
+    # This very package, whatever the current folder holds; no advice of DDP's.
+    stated = {"PYTHONPATH": os.pathsep.join(path), "PYTHONSAFEPATH": "1"}
+    quiet = {"TORCH_CPP_LOG_LEVEL": "ERROR"}
+    done = subprocess.run(  # noqa: S603  (a module of ours)
+        [sys.executable, "-m", "trainer.launch", str(folder.resolve()), str(count)],
+        env=os.environ | stated | quiet,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return None
+    return done.stdout.strip() or f"the launcher of the fit ended: exit code {done.returncode}"
+
+
+@contextmanager
+def _held(path: Path, body: bytes) -> Iterator[None]:
+    """Hold `path` with `body` in it; waits until what a killed trainer started has ended."""
+    with path.open("ab") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(body)
+        file.flush()
+        yield
+
+
+def _absolute(spec: str) -> str:
+    """A folder's whole path; a hub id as it is."""
+    folder = Path(spec).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else spec
