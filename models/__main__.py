@@ -23,8 +23,7 @@ from trainer.stage import Done, Numbers
 SEEDS: Final = (7,)  # a teacher each
 ARMS: Final = ("none", "soft", "seed")
 TEACHER: Final = {"epochs": 6, "batch_size": 64, "teacher_learning_rate": 3e-4}
-STUDENT: Final = {"epochs": 2, "batch_size": 128, "teacher_learning_rate": 5e-4}  # more rows
-POLISH: Final = {"epochs": 3, "batch_size": 64, "teacher_learning_rate": 1e-4}
+STUDENT: Final = {"epochs": 4, "batch_size": 128, "teacher_learning_rate": 5e-4}  # more rows
 ADAPTING: Final = Schedule(steps=1000, peak=6e-4)
 SPLICED: Final = 40_000  # texts made of two labelled ones each
 REVIEWS: Final = 20_000  # to be labelled by the teachers, beside all questions and answers
@@ -178,23 +177,9 @@ class Story:
         return self._done("select", inputs, stated, make)
 
     def student(self, arm: str) -> Done:
-        """The base, fitted to one selection, and then once more to the labels of people.
-
-        With no pseudo-labels that is the first teacher.
-        """
+        """The base, fitted to one selection; with no pseudo-labels that is the first teacher."""
         if arm == "none":
             return self.teacher(SEEDS[0])
-        model = self.distilled(arm).folder / "model"
-
-        def make(folder: Path) -> Numbers:
-            train, held_out = self._people()
-            return self._fit(select.human(train), held_out, folder, SEEDS[0], POLISH, model)
-
-        inputs = {"model": model, "labelled": self.labels().folder / "labelled.parquet"}
-        return self._done("polish", inputs, self._fitting(POLISH), make, seed=SEEDS[0])
-
-    def distilled(self, arm: str) -> Done:
-        """The base, fitted to one selection."""
         chosen = self.selected().folder / f"{arm}.parquet"
 
         def make(folder: Path) -> Numbers:
@@ -257,18 +242,17 @@ class Story:
         stated = self.options.model_dump(mode="json", include={"teacher_learning_rate", *FIT})
         return stated | dict(how)
 
-    def _fit(  # noqa: PLR0913, PLR0917  (what is fitted, to what, and how)
+    def _fit(
         self,
         train: list[select.Example],
         held_out: list[Labelled],
         folder: Path,
         seed: int,
         how: Mapping[str, float],
-        start: Path | None = None,
     ) -> Numbers:
         options = self.options.model_copy(update={"seed": seed, **how})
         return teach.fitted(
-            str(start or self.adapted().folder / "model"),
+            str(self.adapted().folder / "model"),
             train,
             select.human(held_out),
             folder,
