@@ -6,7 +6,7 @@ stage as the trainer's are: skipped when its inputs are unchanged, and gone on w
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -39,6 +39,7 @@ class Story:
     options: TrainerSettings
     schedule: Schedule
     adapting: Schedule
+    arms: Sequence[str] = ARMS
 
     def base(self) -> Done:
         """Public text → a pretrained model that knows no emotion yet."""
@@ -193,7 +194,7 @@ class Story:
 
     def figures(self) -> Done:
         """Every arm and the baseline, on chat and comments that nobody was fitted to."""
-        students = {arm: self.student(arm).folder / "model" for arm in ARMS}
+        students = {arm: self.student(arm).folder / "model" for arm in self.arms}
 
         def make(folder: Path) -> Numbers:
             _, held_out = self._people()
@@ -210,7 +211,7 @@ class Story:
         """The student that does best on held-out chat, as the bundled model."""
         _, held_out = self._people()
         figures = self.figures()
-        arm = max(ARMS, key=lambda each: figures.manifest.numbers[f"{each} on chat"])
+        arm = max(self.arms, key=lambda each: figures.manifest.numbers[f"{each} on chat"])
         made = ship.Made(
             arm, self.student(arm).folder / "model", self.plain().folder, figures.folder, held_out
         )
@@ -286,6 +287,9 @@ def main() -> int:
     parser.add_argument("data", type=Path, help="folder with " + ", ".join(corpus.FILES))
     parser.add_argument("--work", type=Path, default=Path("runs/bundled"), help="of the stages")
     parser.add_argument("--out", type=Path, help="where the model goes; without it, figures only")
+    parser.add_argument(
+        "--arm", action="append", choices=ARMS, help="of the ablation; all by default, hours more"
+    )
     given = parser.parse_args()
     options = TrainerSettings(
         _env_file=None,
@@ -296,7 +300,7 @@ def main() -> int:
     )
     try:
         with stage.alone(given.work):
-            story = Story(given.data, given.work, options, Schedule(), ADAPTING)
+            story = Story(given.data, given.work, options, Schedule(), ADAPTING, given.arm or ARMS)
             found = story.figures()
             say((found.folder / figures.TABLE).read_text(encoding="utf-8"))
             if given.out:
