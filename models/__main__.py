@@ -288,7 +288,10 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("runs/bundled"), help="of the stages")
     parser.add_argument("--out", type=Path, help="where the model goes; without it, figures only")
     parser.add_argument(
-        "--arm", action="append", choices=ARMS, help="of the ablation; all by default, an hour or so each"
+        "--arm",
+        action="append",
+        choices=ARMS,
+        help="of the ablation; all by default, an hour or so each",
     )
     given = parser.parse_args()
     options = TrainerSettings(

@@ -71,7 +71,7 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
             made_at=datetime_text(datetime.now(UTC)),
             parent=None,
             metrics={what: each["macro_f1"][0] for what, each in facts.items()},
-            settings={"temperature": heat, **options.model_dump(include={"epochs", "seed"})},
+            settings={"temperature": heat, "arm": made.arm, "seed": options.seed},
             int8=publish.int8(shipped),
         )
         body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
