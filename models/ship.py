@@ -10,6 +10,7 @@ from typing import Final
 
 import orjson
 from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer
 
 from models import figures, teachers
 from schemas import manifest
@@ -47,8 +48,12 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "half"
         model.mkdir()
-        for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        for name in ("config.json", "tokenizer_config.json"):
             shutil.copy(made.student / name, model)
+        tokenizer = Tokenizer.from_file(str(made.student / "tokenizer.json"))
+        tokenizer.no_truncation()  # it was saved as the fit used it
+        tokenizer.no_padding()
+        tokenizer.save(str(model / "tokenizer.json"))
         halve(made.student / "model.safetensors", model / "model.safetensors", heat)
         publish.publish(model, Path(scratch) / "publish", options)
         shipped = Path(scratch) / "publish" / "model"

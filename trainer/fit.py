@@ -154,6 +154,7 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
         best = float(fitting.state.best_metric or 0.0)
         if not math.isfinite(best) or not _finite(model):
             raise FitError(f"{spec}: the loss became NaN; lower the learning rate")
+        _whole_texts(tokenizer)
         fitting.save_model(str(folder / "model"))
     except torch.OutOfMemoryError as error:
         raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
@@ -249,6 +250,14 @@ def last_whole(checkpoints: Path) -> str | None:
         else:
             shutil.rmtree(each)
     return str(steps[max(steps)]) if steps else None
+
+
+def _whole_texts(tokenizer: PreTrainedTokenizerBase) -> None:
+    """Training cut texts off and padded them; whoever loads the tokenizer decides for itself."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        backend.no_truncation()
+        backend.no_padding()
 
 
 def has_bf16() -> bool:

@@ -72,6 +72,8 @@ def test_it_learns_what_the_words_mean_and_keeps_the_best(
         "tokenizer_config.json",
     }
     assert not (tmp_path / "fit" / fit.CHECKPOINTS).exists()
+    tokenizer = json.loads((tmp_path / "fit/model/tokenizer.json").read_text(encoding="utf-8"))
+    assert tokenizer["truncation"] is None  # the fit cut texts off; who loads this need not
 
 
 def test_it_stops_when_two_epochs_were_no_better(tmp_path: Path, options: TrainerSettings) -> None:
