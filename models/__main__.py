@@ -20,12 +20,13 @@ from trainer.settings import DATA, FIT, TrainerSettings
 from trainer.split import split
 from trainer.stage import Done, Numbers
 
-SEEDS: Final = (7,)  # a teacher each
+SEEDS: Final = (7, 8)  # a teacher each
 ARMS: Final = ("none", "soft", "seed")
 TEACHER: Final = {"epochs": 6, "batch_size": 64, "teacher_learning_rate": 3e-4}
-STUDENT: Final = {"epochs": 4, "batch_size": 128, "teacher_learning_rate": 5e-4}  # more rows
+STUDENT: Final = {"epochs": 8, "batch_size": 128, "teacher_learning_rate": 5e-4}  # more rows
 ADAPTING: Final = Schedule(steps=1000, peak=6e-4)
-SPLICED: Final = 40_000  # texts made of two labelled ones each
+SPLICED: Final = 60_000  # texts made of two labelled ones each
+PIECES: Final = 20_000  # texts that are a few words of a labelled one
 REVIEWS: Final = 20_000  # to be labelled by the teachers, beside all questions and answers
 BUNDLED: Final = Path(__file__).resolve().parent / "maum-small"
 
@@ -71,6 +72,7 @@ class Story:
                 *public.questions,
                 *public.answers,
                 *teachers.spliced(train, SPLICED),
+                *teachers.pieces(train, PIECES),
             ]
             for name, rows in {"labelled": labelled, "comments": public.held_out}.items():
                 dataset.write_parquet(folder / f"{name}.parquet", [asdict(row) for row in rows])
@@ -82,7 +84,9 @@ class Story:
             }
 
         inputs = self._files() | {"labelled": self.options.labelled}
-        return self._done("labels", inputs, {"reviews": REVIEWS, "spliced": SPLICED}, make)
+        return self._done(
+            "labels", inputs, {"reviews": REVIEWS, "spliced": SPLICED, "pieces": PIECES}, make
+        )
 
     def adapted(self) -> Done:
         """The base, pretrained on a little more: chat and comments, as what it is to serve."""
@@ -218,6 +222,7 @@ class Story:
         told = {
             "reviews": f"{REVIEWS:,}",
             "spliced": f"{SPLICED:,}",
+            "pieces": f"{PIECES:,}",
             "steps": f"{self.schedule.steps:,}",
             "adapting": f"{self.adapting.steps:,}",
         }

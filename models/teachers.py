@@ -113,6 +113,17 @@ def spliced(rows: Sequence[Labelled], count: int, seed: int = 7) -> list[Text]:
     return made
 
 
+def pieces(rows: Sequence[Labelled], count: int, seed: int = 7) -> list[Text]:
+    """`count` runs of one to four words of a row: short messages, and nobody's label."""
+    draw = random.Random(seed)  # noqa: S311
+    made = []
+    for place in range(count):
+        words = draw.choice(rows).text.split()
+        first = draw.randrange(len(words))
+        made.append(Text(f"piece-{place}", " ".join(words[first : first + draw.randint(1, 4)])))
+    return made
+
+
 def indices(rows: Sequence[Labelled]) -> Labels:
     """(n,): each label's place among `EMOTIONS`."""
     return np.array([EMOTIONS.index(row.emotion) for row in rows], dtype=np.int64)
