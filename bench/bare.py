@@ -5,9 +5,12 @@ import sys
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from worker import pacing
+
 
 async def loop(servers: str, source: str, target: str, group: str, delivery: str) -> None:
     """Copy `source` to `target` until killed: exactly once, or at least once."""
+    pacing.install()  # as the worker
     transactional = delivery == "exactly_once"
     consumer = AIOKafkaConsumer(
         source,

@@ -21,6 +21,7 @@ from bench import plots
 from bench.classify import Row
 from bench.stream import ROOMS, WORKER, Stream, message, process, resident
 from deploy import broker
+from worker import pacing
 
 if TYPE_CHECKING:
     import subprocess
@@ -176,6 +177,7 @@ async def loading(
 ) -> "AsyncIterator[Load]":
     """A load on the topics of `run`, watched for the length of the block."""
     options = stream.settings(run)
+    pacing.install()  # what watches must not take the cores
     consumer = AIOKafkaConsumer(
         options.emotion_topic,
         bootstrap_servers=stream.servers,

@@ -16,7 +16,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from deploy.broker import Broker
 from deploy.process import HOST, free_port
-from worker import kafka, settings
+from worker import kafka, pacing, settings
 from worker.settings import KafkaSettings
 
 READY_SECONDS: Final = 120.0
@@ -51,6 +51,7 @@ def environment(broker: Broker) -> dict[str, str]:
 
 def connection(broker: Broker) -> dict[str, Any]:
     """Keyword arguments of the demo's own Kafka clients. Raises SettingsError."""
+    pacing.install()
     if broker.kind == "given":
         return kafka.connection(settings.load(KafkaSettings))
     return kafka.connection(

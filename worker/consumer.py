@@ -14,7 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from worker import records
+from worker import pacing, records
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -73,6 +73,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
         records.install()
+        pacing.install()
         self._topic = settings.input_topic
         self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(

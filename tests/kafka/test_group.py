@@ -15,11 +15,12 @@ from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import DescribeGroupsRequest
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import LeaveGroupRequest
 
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, FakeEngine, Input, chat, eventually
-from worker import lanes
+from worker import lanes, pacing
 from worker import pipeline as pipelines
 from worker.classifier import Tokenized
 from worker.codec import Output
@@ -27,6 +28,7 @@ from worker.publisher import IdempotentPublisher, TransactionalPublisher
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
+BROKERS = 3  # at most, and each is asked for itself
 
 
 def messages(count: int, start: int = 0, partitions: int = 4) -> list[Input]:
@@ -332,3 +334,26 @@ def test_the_settings_of_a_child_are_those_of_the_test(cluster: Cluster) -> None
     settings = cluster.settings()
     names = {name.removeprefix("WORKER_").lower() for name in cluster.environment(settings)}
     assert names - {"kafka_bootstrap_servers"} <= set(WorkerSettings.model_fields)
+
+
+async def test_a_worker_without_work_does_not_ask_without_end(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The embedded broker answers each fetch at once; Apache Kafka waits by itself."""
+    fetches, send = 0, AIOKafkaClient.send
+
+    async def counting(self: AIOKafkaClient, node: int, request: Any, **more: Any) -> Any:  # noqa: ANN401
+        nonlocal fetches
+        fetches += isinstance(request, FetchRequest)
+        return await send(self, node, request, **more)
+
+    settings = cluster.settings()
+    await cluster.create(settings, 4)
+    await cluster.produce(settings.input_topic, messages(8))
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+        monkeypatch.setattr(AIOKafkaClient, "send", counting)
+        began = monotonic()
+        await asyncio.sleep(0.5)
+        allowed = (monotonic() - began) / pacing.EMPTY_SECONDS * BROKERS + BROKERS
+    assert fetches <= allowed
