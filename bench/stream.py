@@ -20,7 +20,7 @@ from worker import kafka, topics
 from worker.settings import KafkaSettings, WorkerSettings
 
 DEADLINE_SECONDS: Final = 240
-GLANCE_SECONDS: Final = 0.02
+GLANCE_SECONDS: Final = 0.05  # a look takes a millisecond or so of the same cores
 ROOMS: Final = 64
 STOP_SECONDS: Final = 30
 WORKER: Final = (sys.executable, "-m", "worker", "run")

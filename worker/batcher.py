@@ -1,16 +1,19 @@
 """From a queue of token sequences to batches under a token budget and a deadline (pure).
 
 The cost of a padded batch is `rows * longest`, so rows of like length belong together. A bounded
-window of the queue is kept sorted by length; a batch is cut where its padded tokens would pass the
-budget. While nobody is overdue the shortest go first (most messages per second, lowest mean wait);
-once the oldest has waited `max_wait` seconds the next batch is cut around it, so nothing starves.
+window of the queue is kept sorted by length; a batch is a run of neighbours whose padded tokens
+keep to the budget, cut where padding would waste more than another batch costs. While nobody is
+overdue the shortest go first (lowest mean wait); once the oldest has waited `max_wait` seconds the
+next batch is cut around it, so nothing starves.
 Equal token sequences share one row: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
 """
 
 from bisect import bisect_left
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
+
+BATCH_COST: Final = 1 / 8  # of the budget: what a batch takes beside its rows, in tokens
 
 T = TypeVar("T")
 Tokens = tuple[int, ...]
@@ -38,7 +41,7 @@ class Row(Generic[T]):
 class Batcher(Generic[T]):
     """`add` token sequences, `take` batches of rows. Times are seconds, given by the caller."""
 
-    def __init__(self, max_batch_tokens: int, max_wait: float, window: int = 1024) -> None:
+    def __init__(self, max_batch_tokens: int, max_wait: float, window: int = 4096) -> None:
         """`max_batch_tokens`: padded tokens a batch; `window`: rows that are sorted at a time."""
         self.max_batch_tokens = max_batch_tokens
         self.max_wait = max_wait
@@ -77,10 +80,8 @@ class Batcher(Generic[T]):
         # Once a batch: a list that is sorted but for its end takes less than a search a row.
         self._sorted.sort()
         oldest = self._oldest()
-        if now - oldest.arrived >= self.max_wait:
-            first, last = self._around(bisect_left(self._sorted, oldest.placed))
-        else:
-            first, last = 0, self._extend(0, 0)
+        overdue = now - oldest.arrived >= self.max_wait
+        first, last = self._around(bisect_left(self._sorted, oldest.placed) if overdue else 0)
         batch = [row for *_, row in self._sorted[first : last + 1]]
         del self._sorted[first : last + 1]
         for row in batch:
@@ -106,15 +107,30 @@ class Batcher(Generic[T]):
         return self._arrivals[0]
 
     def _around(self, place: int) -> tuple[int, int]:
-        """Batch that holds the row at `place`: shorter neighbours cost no padding, then longer."""
-        rows = max(1, self.max_batch_tokens // self._sorted[place][0])
-        first = max(0, place - rows + 1)
-        return first, self._extend(first, place)
+        """The neighbours of the row at `place` that make, with it, the batch of least waste.
 
-    def _extend(self, first: int, last: int) -> int:
-        rows = self._sorted
-        while (
-            last + 1 < len(rows) and (last + 2 - first) * rows[last + 1][0] <= self.max_batch_tokens
-        ):
-            last += 1
-        return last
+        Of each padded token and of what a batch costs whatever its size, the share that is no
+        padding is made as large as it can be: a row much shorter than the others, or one more that
+        is much longer, is better off in another batch.
+        """
+        rows, budget = self._sorted, self.max_batch_tokens
+        longest = rows[place][0]
+        first = max(0, place + 1 - max(1, budget // longest))
+        tokens = sum(row[0] for row in rows[first:place])
+        best, found = 0.0, (place, place)
+        for last in range(place, len(rows)):
+            longest = rows[last][0]
+            tokens += longest
+            fit = max(1, budget // longest)
+            cost = (last + 1 - first) * longest + budget * BATCH_COST
+            while first < place and (
+                last - first >= fit or rows[first][0] * cost < tokens * longest
+            ):
+                tokens -= rows[first][0]
+                cost -= longest
+                first += 1
+            if last - first >= fit:
+                break
+            if tokens / cost > best:
+                best, found = tokens / cost, (first, last)
+        return found

@@ -6,11 +6,13 @@ whatever shares the machine with it. With a broker that waits, nothing of this i
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.consumer.fetcher import Fetcher
 
-EMPTY_SECONDS: Final = 0.005  # from one question to the next, where the answer held nothing
+SHORTEST: Final = 0.002  # seconds from one question to the next, where the answer held nothing;
+LONGEST: Final = 0.016  # twice as many after each further one, up to this
 _ask: Final = Fetcher._proc_fetch_request  # noqa: SLF001  (it has no other seam)
 
 
@@ -22,10 +24,12 @@ def install() -> None:
 async def _paced(self: Any, *asked: Any) -> bool:  # noqa: ANN401  (aiokafka is untyped)
     clock = asyncio.get_running_loop().time
     began = clock()
-    found = bool(await _ask(self, *asked))
-    if not found:
-        try:
-            await asyncio.sleep(EMPTY_SECONDS - (clock() - began))
-        except asyncio.CancelledError:
-            return False  # as it answers itself: the partitions are gone, or the consumer ends
-    return found
+    if await _ask(self, *asked):
+        self.maum_pause = 0.0
+        return True
+    pause = min(max(2 * getattr(self, "maum_pause", 0.0), SHORTEST), LONGEST)
+    self.maum_pause = pause
+    # Cancelled where its partitions are gone or the consumer ends; it answers the same itself.
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(pause - (clock() - began))
+    return False

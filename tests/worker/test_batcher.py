@@ -1,5 +1,6 @@
 """The batcher, against every order of arrivals and takes."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -81,6 +82,23 @@ def test_the_shortest_go_first_while_nobody_is_overdue() -> None:
     assert [row.items for row in batcher.take(0.9)] == [["short"]]
     batcher.add("shorter", (3,) * 2, 0.9)
     assert [row.items for row in batcher.take(1.0)] == [["long"]]
+
+
+@pytest.mark.parametrize("overdue", [3, 25])
+def test_rows_of_other_lengths_are_left_for_another_batch(overdue: int) -> None:
+    """They would fit: 8 × 25 padded tokens; but three of four of those would be padding."""
+    batcher: Batcher[int] = Batcher(200, MAX_WAIT)
+    for place, length in enumerate([overdue, 3, 3, 3, 3, 3, 3, 25]):
+        batcher.add(place, (place,) * length, 0.0)
+    lengths = [len(row.tokens) for row in batcher.take(5.0)]
+    assert set(lengths) == {overdue}
+
+
+def test_a_few_tokens_of_padding_cost_less_than_one_more_batch() -> None:
+    batcher: Batcher[int] = Batcher(200, MAX_WAIT)
+    for place, length in enumerate([9, 10, 11]):
+        batcher.add(place, (place,) * length, 0.0)
+    assert len(batcher.take(5.0)) == 3
 
 
 def test_a_row_beyond_the_budget_goes_alone() -> None:

@@ -9,35 +9,49 @@ import pytest
 from worker import pacing
 
 
-def asked(monkeypatch: pytest.MonkeyPatch, *, found: bool) -> Coroutine[Any, Any, bool]:
+class Fetcher:
+    """What the pause is remembered on."""
+
+    maum_pause = 0.0
+
+
+def asked(
+    monkeypatch: pytest.MonkeyPatch, fetcher: Fetcher, *, found: bool
+) -> Coroutine[Any, Any, bool]:
     """One question to a broker that answers at once."""
 
     async def answer(*_: object) -> bool:
         return found
 
     monkeypatch.setattr(pacing, "_ask", answer)
-    return pacing._paced("fetcher", "assignment", 1, "request")
+    return pacing._paced(fetcher, "assignment", 1, "request")
 
 
-async def test_after_an_answer_that_held_nothing_there_is_a_pause(
+async def test_after_answers_that_held_nothing_there_are_longer_and_longer_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = asyncio.get_running_loop().time
-    began = clock()
-    assert await asked(monkeypatch, found=False) is False
-    assert clock() - began >= pacing.EMPTY_SECONDS
+    fetcher, pauses = Fetcher(), []
+    for _ in range(6):
+        began = clock()
+        assert await asked(monkeypatch, fetcher, found=False) is False
+        pauses.append(clock() - began)
+    shortest = [pacing.SHORTEST * times for times in (1, 2, 4, 8, 8, 8)]
+    assert all(pause >= least for pause, least in zip(pauses, shortest, strict=True))
+    assert await asked(monkeypatch, fetcher, found=True) is True
+    assert fetcher.maum_pause == 0
 
 
 async def test_after_records_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StopIteration) as ended:
-        asked(monkeypatch, found=True).send(None)  # to its end without giving way once
+        asked(monkeypatch, Fetcher(), found=True).send(None)  # to its end without giving way once
     assert ended.value.value is True
 
 
 async def test_who_is_cancelled_in_the_pause_found_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    asking = asyncio.create_task(asked(monkeypatch, found=False))
+    asking = asyncio.create_task(asked(monkeypatch, Fetcher(), found=False))
     await asyncio.sleep(0)
     asking.cancel()
     assert await asking is False
