@@ -34,7 +34,8 @@ from examples import demo, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
-from trainer import dataset, fit, promote, report, select
+from trainer import base, dataset, fit, promote, report, select
+from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
 from worker import kafka
 from worker.settings import BUNDLED_MODEL, SettingsError
@@ -128,7 +129,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
     """What the trainer is told: small, and quick on two cores."""
     encoder = folder / "encoder"
     torch.manual_seed(7)
-    model, tokenizer = fit.load(str(BUNDLED_MODEL))
+    model, tokenizer = base.load(str(BUNDLED_MODEL))
     for parameter in model.get_submodule("classifier").parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     model.save_pretrained(encoder)
@@ -164,7 +165,7 @@ def promote_weak(folder: Path, options: TrainerSettings) -> str:
     some = select.human(few[:: len(few) // WEAK_ROWS])
     (folder / "weak").mkdir()
     once = options.model_copy(update={"epochs": 1})
-    fit.fit(options.student, some, some, folder / "weak", once, learning_rate=1e-4)
+    fit.fit(Job(options.student, some, some, once, learning_rate=1e-4), folder / "weak")
     now = datetime_text(datetime.now(UTC))
     stated = promote.state(folder / "weak/model", options, made_at=now, metrics={})
     return promote.promote(folder / "weak/model", stated, options, expected=None).version

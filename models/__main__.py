@@ -16,6 +16,7 @@ from models.corpus import Corpus
 from models.pretrain import Schedule
 from trainer import choose, dataset, problems, pseudo_label, select, stage, teach
 from trainer.dataset import Labelled
+from trainer.job import Job
 from trainer.settings import DATA, FIT, TrainerSettings
 from trainer.split import split
 from trainer.stage import Done, Numbers
@@ -257,14 +258,8 @@ class Story:
         how: Mapping[str, float],
     ) -> Numbers:
         options = self.options.model_copy(update={"seed": seed, **how})
-        return teach.fitted(
-            str(self.adapted().folder / "model"),
-            train,
-            select.human(held_out),
-            folder,
-            options,
-            learning_rate=options.teacher_learning_rate,
-        )
+        start, rate = str(self.adapted().folder / "model"), options.teacher_learning_rate
+        return teach.fitted(Job(start, train, select.human(held_out), options, rate), folder)
 
     def _done(
         self,

@@ -32,16 +32,16 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal, sys
 from trainer import __main__ as program
-from trainer import fit
+from trainer import checkpoint
 
-mark = fit.MarkWhole.on_save
+mark = checkpoint.MarkWhole.on_save
 
 def killing(self, args, *given, **named):
     mark(self, args, *given, **named)
     if f"/{sys.argv[1]}/" in args.output_dir:
         os.kill(os.getpid(), signal.SIGKILL)
 
-fit.MarkWhole.on_save = killing
+checkpoint.MarkWhole.on_save = killing
 program.main(["run", "--no-collect"])
 """
 
