@@ -34,7 +34,7 @@ from examples import demo, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
-from trainer import base, dataset, fit, promote, report, select
+from trainer import base, dataset, facts, fit, promote, select, wording
 from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
 from worker import kafka
@@ -238,15 +238,14 @@ def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> None:
 
 def show_golden(options: TrainerSettings) -> None:
     """Both models on the golden set, with their 95 % intervals, as the report of the run has it."""
-    (path,) = options.work.glob(f"reports/*/{report.FACTS}")
-    facts = report.Facts.model_validate_json(path.read_bytes())
-    if facts.before is None:
+    (path,) = options.work.glob(f"reports/*/{facts.FILE}")
+    found = facts.read(path.parent)
+    if found.before is None:
         raise DemoError("the run met no champion")
-    print(f"  on the golden set, {facts.after.items} messages:")
+    print(f"  on the golden set, {found.after.items} messages:")
     for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy")):
         old, new = (
-            "{:.3f} ({:.3f} to {:.3f})".format(*each.intervals[key])
-            for each in (facts.before, facts.after)
+            wording.with_interval(each.intervals[key]) for each in (found.before, found.after)
         )
         print(f"  {name}: {old} before, {new} after")
 

@@ -271,8 +271,7 @@ class Story:
     ) -> Done:
         done = stage.run(self.work, name, inputs, settings, make, seed=seed)  # type: ignore[arg-type]
         if not done.skipped:
-            told = ", ".join(f"{key} {value:.4g}" for key, value in done.manifest.numbers.items())
-            say(f"{name}: {told} → {done.folder}")
+            say(f"{name}: {stage.told(done.manifest.numbers)} → {done.folder}")
         return done
 
 

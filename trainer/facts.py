@@ -1,17 +1,51 @@
-"""What the report says of a run, gathered from its stages."""
+"""What is to be said of a run: gathered from its stages, and kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from pydantic import ValidationError
 
+from schemas.record import Record
 from trainer import evaluate, history, stage
-from trainer.report import Facts, Step
+from trainer.compare import Comparison
+from trainer.dataset import DataError
+from trainer.evaluate import Evaluation, Production
 
 if TYPE_CHECKING:
     from trainer.recipe import Outcome, Recipe, Selection
 
+FILE: Final = "facts.json"
 ABLATION: Final[tuple["Selection", ...]] = ("none", "seed", "calibrated")
+
+
+class Step(Record):
+    """One stage of the lineage."""
+
+    stage: str
+    folder: str
+    fingerprint: str
+    numbers: dict[str, float]
+    offsets: dict[str, list[int]]
+
+
+class Facts(Record):
+    """All that the report says."""
+
+    student: str
+    """The student's folder, by name."""
+    selection: str
+    verdict: str
+    version: str | None
+    settings: dict[str, str | int | float | bool | None]
+    steps: list[Step]
+    policy: dict[str, Any]
+    production: Production | None
+    curves: dict[str, list[dict[str, float]]]
+    ablation: dict[str, Evaluation]
+    before: Evaluation | None
+    after: Evaluation
+    comparison: Comparison | None
 
 
 def gather(recipe: "Recipe", outcome: "Outcome", before: Path | None) -> Facts:
@@ -62,3 +96,25 @@ def gather(recipe: "Recipe", outcome: "Outcome", before: Path | None) -> Facts:
         after=recipe.measured(after),
         comparison=outcome.comparison,
     )
+
+
+def folder(work: Path, student: str) -> Path:
+    """Where the facts of a student's run are kept, and its report."""
+    return work / "reports" / student
+
+
+def write(work: Path, facts: Facts) -> None:
+    """Keep the facts of a run. Raises StageError."""
+    kept = folder(work, facts.student)
+    with stage.writing(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+        body = orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2)
+        stage.write_durably(kept / FILE, body)
+
+
+def read(kept: Path) -> Facts:
+    """What `write` kept. Raises DataError."""
+    try:
+        return Facts.model_validate_json((kept / FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{kept / FILE} cannot be read: {type(error).__name__}") from None

@@ -64,7 +64,7 @@ class Recipe:
             if isinstance(collected, Waiting):
                 return collected
         outcome = self._gate(promoting=promoting)
-        report.write(self.options.work, facts.gather(self, outcome, self.champion))
+        facts.write(self.options.work, facts.gather(self, outcome, self.champion))
         self._remember(outcome)
         self.report()
         return outcome
@@ -306,8 +306,7 @@ class Recipe:
         return self._told(done, note)
 
     def _told(self, done: Done, note: str = "") -> Done:
-        told = ", ".join(f"{key} {value:.4g}" for key, value in done.manifest.numbers.items())
-        state = "unchanged, skipped" if done.skipped else told
+        state = "unchanged, skipped" if done.skipped else stage.told(done.manifest.numbers)
         kind = f" ({note})" if note else ""
         if (done.folder, note) not in self._said:
             self._said.add((done.folder, note))
