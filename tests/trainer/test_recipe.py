@@ -17,8 +17,9 @@ from trainer import __main__ as program
 from trainer import collect, evaluate, facts, history, promote, report, review, stage
 from trainer.collect import Waiting
 from trainer.dataset import DataError, Labelled
+from trainer.gate import Outcome
 from trainer.leakage import LeakageError
-from trainer.recipe import Outcome, Recipe
+from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
 from worker import registry as workers
@@ -285,7 +286,9 @@ def test_from_the_review_topic_to_the_announcement(servers: str, options: Traine
     topic.send([sample(n, text=f"{row.text} 더") for n, row in enumerate(rows, start=100)])
     later = Recipe(topic.options, said.append, topic.connection)
     later.collect()
-    assert {each.id for each in later.sources.texts()} >= {f"chat-0-{n}" for n in range(100, 160)}
+    assert {each.id for each in later.lineage.sources.texts()} >= {
+        f"chat-0-{n}" for n in range(100, 160)
+    }
 
 
 @pytest.mark.kafka
