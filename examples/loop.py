@@ -11,7 +11,6 @@ training data before, so the figures show that the loop works, not how good it i
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,20 +24,16 @@ from typing import Any, Final
 
 import torch
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from deploy import broker
-from deploy.broker import BrokerError
 from deploy.process import HOST
-from examples import demo, stack
+from examples import command, demo, serving, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
 from trainer import base, dataset, facts, fit, promote, select, wording
 from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
-from worker import kafka
-from worker.settings import BUNDLED_MODEL, SettingsError
+from worker.settings import BUNDLED_MODEL
 
 WEAK_ROWS: Final = 48  # labelled sentences that the weak model learns from
 ROWS: Final = 1200  # and the teacher
@@ -68,22 +63,9 @@ SHOWN: Final = (
 )
 
 
-def main(_: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run it; returns the exit code."""
-    # Ended by whoever runs it: everything that was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        return demonstrate()
-    except SettingsError as error:
-        print(f"loop-demo: {error}", file=sys.stderr)
-        return demo.MISUSED
-    except (DemoError, BrokerError, KafkaError) as error:
-        told = kafka.line(error) if isinstance(error, KafkaError) else str(error)
-        print(f"loop-demo: {told}", file=sys.stderr)
-        return demo.FAILED
-    except KeyboardInterrupt:
-        print("stopped; nothing is left running", file=sys.stderr)
-        return demo.STOPPED + 2
+    return command.run("loop-demo", demonstrate)
 
 
 def demonstrate() -> int:
@@ -91,30 +73,20 @@ def demonstrate() -> int:
     started_at = time.monotonic()
     with ExitStack() as started:
         folder = Path(started.enter_context(TemporaryDirectory(prefix="maum-loop-")))
-        running = broker.start()
-        started.callback(running.stop)
-        told = stack.environment(running) | {
-            "WORKER_MODEL": f"registry:{folder / 'registry'}#champion",
-            "WORKER_REVIEW_SAMPLE_RATE": "0.3",
-            "WORKER_LOG_LEVEL": "warning",
-        }
-        stack.create_topics(told)
-        connection = stack.connection(running)
-        if running.kind == "given":
-            started.callback(lambda: asyncio.run(stack.remove_topics(connection, told)))
+        told, connection = started.enter_context(
+            stack.following(folder, WORKER_REVIEW_SAMPLE_RATE="0.3")
+        )
         options = settings(folder, told)
         say(f"a weak model: the head learned from {WEAK_ROWS} sentences")
         weak = promote_weak(folder, options)
-        log, port = folder / "worker.log", int(told["WORKER_ADMIN_PORT"])
-        worker = started.enter_context(stack.worker(told, log))
-        stack.wait_until_ready(worker, port, log)
+        started.enter_context(serving.ready_worker(told, folder / "worker.log"))
         say(f"the worker serves {weak}; chat streams in, its doubts go to the review topic")
         lines = [record.text for record in demo.records() if record.poison is None]
         before = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "before"))
         asyncio.run(stream(connection, told, lines, "chat"))
         say("trainer run")
         train(options, told)
-        version = wait_for_swap(port, weak)
+        version = wait_for_swap(int(told["WORKER_ADMIN_PORT"]), weak)
         say(f"the running worker swapped to {version}; the same messages again")
         after = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "after"))
         show(before, after)
@@ -122,7 +94,7 @@ def demonstrate() -> int:
         if {event.model.version for event in after} != {version}:
             raise DemoError("an event came from another version than the one that serves")
     print(f"done in {time.monotonic() - started_at:.0f} s")
-    return demo.DONE
+    return command.DONE
 
 
 def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
