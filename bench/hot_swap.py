@@ -23,8 +23,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from bench import texts
 from bench.__main__ import machine, table
 from bench.classify import Row
-from deploy import broker
-from examples import stack
+from examples import serving, stack
 from trainer import promote, publish
 from trainer.registry import Registry
 from trainer.settings import TrainerSettings
@@ -51,22 +50,14 @@ def run(given: list[str], rounds: int) -> list[Row]:
     """A row a round."""
     with ExitStack() as started:
         folder = Path(started.enter_context(TemporaryDirectory(prefix="maum-swap-")))
-        running = broker.start()
-        started.callback(running.stop)
-        told = stack.environment(running) | {
-            "WORKER_MODEL": f"registry:{folder / 'registry'}#champion",
-            "WORKER_MODEL_POLL_SECONDS": "1",
-            "WORKER_LOG_LEVEL": "warning",
-        }
-        stack.create_topics(told)
+        told, connection = started.enter_context(
+            stack.following(folder, WORKER_MODEL_POLL_SECONDS="1")
+        )
         options = TrainerSettings(registry=str(folder / "registry"))
         publish.publish(BUNDLED_MODEL, folder, options)
         versions = [version(folder / "model", options, day) for day in range(1, rounds + 2)]
         move(options, versions[0], None)
-        log, port = folder / "worker.log", int(told["WORKER_ADMIN_PORT"])
-        worker = started.enter_context(stack.worker(told, log))
-        stack.wait_until_ready(worker, port, log)
-        connection = stack.connection(running)
+        started.enter_context(serving.ready_worker(told, folder / "worker.log"))
         return [
             asyncio.run(swap(connection, told, given, number, partial(move, options, new, old)))
             for number, (old, new) in enumerate(pairwise(versions), start=1)

@@ -1,4 +1,4 @@
-"""A broker's process: its port, its log, its end; and that it never outlives us."""
+"""A broker's process, or a worker's: its port, its log, its end; and that it never outlives us."""
 
 import secrets
 import signal

@@ -8,36 +8,23 @@ one. Exits 0 where every record got exactly one result, 1 where not, 130 on Ctrl
 import argparse
 import asyncio
 import json
-import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
 from deploy import broker
-from deploy.broker import BrokerError
-from examples import stack
+from examples import command, serving, stack
 from examples.screen import Screen
 from examples.stack import DemoError
 from examples.tally import Tally
 from schemas import deadletter
 from schemas.emotion import EmotionEvent
-from worker import kafka
-from worker.settings import SettingsError
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-DONE: Final = 0
-FAILED: Final = 1
-MISUSED: Final = 2
-STOPPED: Final = 128  # and the signal's number
 
 CHAT: Final = Path(__file__).with_name("chat.tsv")
 RECORDS_A_SECOND: Final = 40
@@ -163,33 +150,24 @@ def demonstrate(limit: int | None, screen: Screen) -> int:
             started.callback(running.stop)
         told, log = stack.environment(running), folder / "worker.log"
         with screen.step(f"creating topics ({running.kind} broker, {running.bootstrap_servers})"):
-            stack.create_topics(told)
-        connection = stack.connection(running)
-        if running.kind == "given":
-            started.callback(lambda: asyncio.run(stack.remove_topics(connection, told)))
+            connection = started.enter_context(stack.topics(running, told))
         with screen.step("starting the worker, exactly once"):
-            worker = started.enter_context(stack.worker(told, log))
-            stack.wait_until_ready(worker, int(told["WORKER_ADMIN_PORT"]), log)
+            worker = started.enter_context(serving.worker(told, log))
+            serving.wait_until_ready(worker, told, log)
         screen.say()
         tally = asyncio.run(
-            stream(connection, told, records(limit), screen, lambda: stack.check(worker, log))
+            stream(connection, told, records(limit), screen, lambda: serving.check(worker, log))
         )
         screen.summary(tally)
         if tally.faults():
-            raise DemoError(f"not exactly once; {stack.last_lines(log)}")
+            raise DemoError(f"not exactly once; {serving.last_lines(log)}")
     finally:
-        ignore_signals()  # a second Ctrl-C must not cut this short
+        command.ignore_signals()  # a second Ctrl-C must not cut this short
         with started, screen.step("stopping everything"):  # even where nobody reads the screen
             started.close()
-    if worker.returncode:
-        raise DemoError(f"the worker did not stop in order: status {worker.returncode}")
-    return DONE
-
-
-def ignore_signals() -> None:
-    """From here on, to the end of the process."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+    if worker.status:
+        raise DemoError(f"the worker did not stop in order: status {worker.status}")
+    return command.DONE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,29 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.limit is not None and options.limit < 1:
         parser.error("--limit: at least 1")
-
-    heard: list[int] = []
-
-    def like_ctrl_c(number: int, _frame: "FrameType | None") -> None:
-        heard.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    # A shell starts background jobs with SIGINT ignored; asyncio handles only Python's default.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, like_ctrl_c)
-    signal.signal(signal.SIGHUP, like_ctrl_c)
-    try:
-        return demonstrate(options.limit, Screen())
-    except SettingsError as error:
-        print(f"demo: {error}", file=sys.stderr)
-        return MISUSED
-    except (DemoError, BrokerError, KafkaError) as error:
-        told = str(error) if not isinstance(error, KafkaError) else kafka.line(error)
-        print(f"demo: {told}", file=sys.stderr)
-        return FAILED
-    except KeyboardInterrupt:
-        print("stopped; nothing is left running", file=sys.stderr)
-        return STOPPED + (heard or [signal.SIGINT])[0]
+    return command.run("demo", lambda: demonstrate(options.limit, Screen()))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ training data before, so the figures show that the loop works, not how good it i
 import asyncio
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,19 +24,16 @@ from typing import Any, Final
 
 import torch
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
 
-from deploy import broker
-from deploy.broker import BrokerError
 from deploy.process import HOST
-from examples import demo, stack
+from examples import command, demo, serving, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
-from trainer import dataset, fit, promote, report, select
+from trainer import base, dataset, facts, fit, promote, select, wording
+from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
-from worker import kafka
-from worker.settings import BUNDLED_MODEL, SettingsError
+from worker.settings import BUNDLED_MODEL
 
 WEAK_ROWS: Final = 48  # labelled sentences that the weak model learns from
 ROWS: Final = 1200  # and the teacher
@@ -67,22 +63,9 @@ SHOWN: Final = (
 )
 
 
-def main(_: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Run it; returns the exit code."""
-    # Ended by whoever runs it: everything that was started is stopped on the way out.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
-        return demonstrate()
-    except SettingsError as error:
-        print(f"loop-demo: {error}", file=sys.stderr)
-        return demo.MISUSED
-    except (DemoError, BrokerError, KafkaError) as error:
-        told = kafka.line(error) if isinstance(error, KafkaError) else str(error)
-        print(f"loop-demo: {told}", file=sys.stderr)
-        return demo.FAILED
-    except KeyboardInterrupt:
-        print("stopped; nothing is left running", file=sys.stderr)
-        return demo.STOPPED + 2
+    return command.run("loop-demo", demonstrate)
 
 
 def demonstrate() -> int:
@@ -90,30 +73,20 @@ def demonstrate() -> int:
     started_at = time.monotonic()
     with ExitStack() as started:
         folder = Path(started.enter_context(TemporaryDirectory(prefix="maum-loop-")))
-        running = broker.start()
-        started.callback(running.stop)
-        told = stack.environment(running) | {
-            "WORKER_MODEL": f"registry:{folder / 'registry'}#champion",
-            "WORKER_REVIEW_SAMPLE_RATE": "0.3",
-            "WORKER_LOG_LEVEL": "warning",
-        }
-        stack.create_topics(told)
-        connection = stack.connection(running)
-        if running.kind == "given":
-            started.callback(lambda: asyncio.run(stack.remove_topics(connection, told)))
+        told, connection = started.enter_context(
+            stack.following(folder, WORKER_REVIEW_SAMPLE_RATE="0.3")
+        )
         options = settings(folder, told)
         say(f"a weak model: the head learned from {WEAK_ROWS} sentences")
         weak = promote_weak(folder, options)
-        log, port = folder / "worker.log", int(told["WORKER_ADMIN_PORT"])
-        worker = started.enter_context(stack.worker(told, log))
-        stack.wait_until_ready(worker, port, log)
+        started.enter_context(serving.ready_worker(told, folder / "worker.log"))
         say(f"the worker serves {weak}; chat streams in, its doubts go to the review topic")
         lines = [record.text for record in demo.records() if record.poison is None]
         before = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "before"))
         asyncio.run(stream(connection, told, lines, "chat"))
         say("trainer run")
         train(options, told)
-        version = wait_for_swap(port, weak)
+        version = wait_for_swap(int(told["WORKER_ADMIN_PORT"]), weak)
         say(f"the running worker swapped to {version}; the same messages again")
         after = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "after"))
         show(before, after)
@@ -121,14 +94,14 @@ def demonstrate() -> int:
         if {event.model.version for event in after} != {version}:
             raise DemoError("an event came from another version than the one that serves")
     print(f"done in {time.monotonic() - started_at:.0f} s")
-    return demo.DONE
+    return command.DONE
 
 
 def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
     """What the trainer is told: small, and quick on two cores."""
     encoder = folder / "encoder"
     torch.manual_seed(7)
-    model, tokenizer = fit.load(str(BUNDLED_MODEL))
+    model, tokenizer = base.load(str(BUNDLED_MODEL))
     for parameter in model.get_submodule("classifier").parameters():
         torch.nn.init.normal_(parameter, std=0.02)
     model.save_pretrained(encoder)
@@ -164,7 +137,7 @@ def promote_weak(folder: Path, options: TrainerSettings) -> str:
     some = select.human(few[:: len(few) // WEAK_ROWS])
     (folder / "weak").mkdir()
     once = options.model_copy(update={"epochs": 1})
-    fit.fit(options.student, some, some, folder / "weak", once, learning_rate=1e-4)
+    fit.fit(Job(options.student, some, some, once, learning_rate=1e-4), folder / "weak")
     now = datetime_text(datetime.now(UTC))
     stated = promote.state(folder / "weak/model", options, made_at=now, metrics={})
     return promote.promote(folder / "weak/model", stated, options, expected=None).version
@@ -237,15 +210,14 @@ def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> None:
 
 def show_golden(options: TrainerSettings) -> None:
     """Both models on the golden set, with their 95 % intervals, as the report of the run has it."""
-    (path,) = options.work.glob(f"reports/*/{report.FACTS}")
-    facts = report.Facts.model_validate_json(path.read_bytes())
-    if facts.before is None:
+    (path,) = options.work.glob(f"reports/*/{facts.FILE}")
+    found = facts.read(path.parent)
+    if found.before is None:
         raise DemoError("the run met no champion")
-    print(f"  on the golden set, {facts.after.items} messages:")
+    print(f"  on the golden set, {found.after.items} messages:")
     for name, key in (("macro-F1", "macro_f1"), ("accuracy", "accuracy")):
         old, new = (
-            "{:.3f} ({:.3f} to {:.3f})".format(*each.intervals[key])
-            for each in (facts.before, facts.after)
+            wording.with_interval(each.intervals[key]) for each in (found.before, found.after)
         )
         print(f"  {name}: {old} before, {new} after")
 

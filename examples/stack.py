@@ -1,39 +1,34 @@
-"""What the demo runs on: a broker's topics, and the real worker process."""
+"""What a demo runs on: a broker with topics, and what the worker is told of them."""
 
+import asyncio
 import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from deploy import broker
 from deploy.broker import Broker
 from deploy.process import HOST, free_port
 from worker import kafka, pacing, settings
 from worker.settings import KafkaSettings
-
-READY_SECONDS: Final = 120.0
-STOP_SECONDS: Final = 30.0
-LOG_LINES: Final = 12
 
 
 class DemoError(Exception):
     """The demo cannot go on; the message says why."""
 
 
-def environment(broker: Broker) -> dict[str, str]:
+def environment(running: Broker) -> dict[str, str]:
     """What the worker is told; on a broker of others, a group and topics of its own."""
-    mark = f"maum-demo-{secrets.token_hex(4)}." if broker.kind == "given" else ""
-    local = {} if broker.kind == "given" else {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
+    mark = f"maum-demo-{secrets.token_hex(4)}." if running.kind == "given" else ""
+    local = {} if running.kind == "given" else {"KAFKA_SECURITY_PROTOCOL": "PLAINTEXT"}
     return local | {
-        "KAFKA_BOOTSTRAP_SERVERS": broker.bootstrap_servers,
+        "KAFKA_BOOTSTRAP_SERVERS": running.bootstrap_servers,
         "WORKER_GROUP_ID": f"{mark}maum-worker",
         "WORKER_INPUT_TOPIC": f"{mark}chat.messages",
         "WORKER_EMOTION_TOPIC": f"{mark}chat.emotions",
@@ -49,13 +44,13 @@ def environment(broker: Broker) -> dict[str, str]:
     }
 
 
-def connection(broker: Broker) -> dict[str, Any]:
+def connection(running: Broker) -> dict[str, Any]:
     """Keyword arguments of the demo's own Kafka clients. Raises SettingsError."""
     pacing.install()
-    if broker.kind == "given":
+    if running.kind == "given":
         return kafka.connection(settings.load(KafkaSettings))
     return kafka.connection(
-        KafkaSettings(bootstrap_servers=broker.bootstrap_servers, security_protocol="PLAINTEXT")
+        KafkaSettings(bootstrap_servers=running.bootstrap_servers, security_protocol="PLAINTEXT")
     )
 
 
@@ -83,57 +78,35 @@ async def remove_topics(kafka_connection: dict[str, Any], told: dict[str, str]) 
 
 
 @contextmanager
-def worker(told: dict[str, str], log: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """The real worker process, for the length of the block; then stopped in order."""
-    with log.open("wb") as file:
-        # A session of its own: Ctrl-C in the terminal is for the demo, which then stops it.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "run"],
-            env=os.environ | told,
-            stdin=subprocess.DEVNULL,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+def topics(running: Broker, told: dict[str, str]) -> Iterator[dict[str, Any]]:
+    """Make the topics; how to connect. At the block's end a broker of others is left without them.
+
+    Raises DemoError, SettingsError, KafkaError.
+    """
+    create_topics(told)
+    connecting = connection(running)
     try:
-        yield process
+        yield connecting
     finally:
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        if running.kind == "given":
+            asyncio.run(remove_topics(connecting, told))
 
 
-def check(process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Raise DemoError, with the log's last lines, where the worker has ended."""
-    if process.poll() is not None:
-        raise DemoError(f"the worker ended, status {process.returncode}; {last_lines(log)}")
+@contextmanager
+def following(folder: Path, **changes: str) -> Iterator[tuple[dict[str, str], dict[str, Any]]]:
+    """A broker with topics, for a worker that follows the alias of the registry in `folder`.
 
-
-def wait_until_ready(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
-    """Return when /ready says so. Raises DemoError."""
-    deadline = time.monotonic() + READY_SECONDS
-    while not _is_ready(port):
-        check(process, log)
-        if time.monotonic() > deadline:
-            raise DemoError(f"no ready worker in {READY_SECONDS:.0f} s; {last_lines(log)}")
-        time.sleep(0.1)
-
-
-def last_lines(log: Path) -> str:
-    """The end of the worker's log, to show."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
-    return "\n".join(["its log ends:", *(f"  {line}" for line in lines)])
-
-
-def _is_ready(port: int) -> bool:
-    asking = HTTPConnection(HOST, port, timeout=2)
+    What the worker is told, `changes` among it, and how to connect. Raises what `topics` raises,
+    and BrokerError.
+    """
+    running = broker.start()
     try:
-        asking.request("GET", "/ready")
-        return asking.getresponse().status == HTTPStatus.OK
-    except (OSError, HTTPException):
-        return False
+        told = environment(running) | {
+            "WORKER_MODEL": f"registry:{folder / 'registry'}#champion",
+            "WORKER_LOG_LEVEL": "warning",
+            **changes,
+        }
+        with topics(running, told) as connecting:
+            yield told, connecting
     finally:
-        asking.close()
+        running.stop()

@@ -15,6 +15,7 @@ from worker import settings
 from worker.settings import KafkaSettings, SettingsError
 
 if TYPE_CHECKING:
+    from trainer.lineage import Lineage
     from trainer.recipe import Recipe
 
 DONE: Final = 0
@@ -76,11 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-STAGES: Final[tuple[tuple[str, str, Callable[["Recipe"], object]], ...]] = (
-    ("teach", "labelled data → a teacher", lambda recipe: recipe.teacher),
-    ("pseudo-label", "the teacher's opinion of unlabelled texts", lambda recipe: recipe.pseudo),
-    ("select", "which of them to believe", lambda recipe: recipe.selected),
-    ("finetune", "the selected → a student", lambda recipe: recipe.student(recipe.selection)),
+STAGES: Final[tuple[tuple[str, str, Callable[["Lineage"], object]], ...]] = (
+    ("teach", "labelled data → a teacher", lambda lineage: lineage.teacher),
+    ("pseudo-label", "the teacher's opinion of unlabelled texts", lambda lineage: lineage.pseudo),
+    ("select", "which of them to believe", lambda lineage: lineage.selected),
+    ("finetune", "the selected → a student", lambda lineage: lineage.candidate),
 )
 
 
@@ -124,14 +125,14 @@ def _collect(_: argparse.Namespace) -> int:
     return _with_recipe(lambda recipe: recipe.collect())
 
 
-def _stage(stage: Callable[["Recipe"], object]) -> Callable[[argparse.Namespace], int]:
-    return lambda _: _with_recipe(stage)
+def _stage(stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace], int]:
+    return lambda _: _with_recipe(lambda recipe: stage(recipe.lineage))
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     def work(recipe: "Recipe") -> None:
-        model = arguments.model or recipe.student(recipe.selection).folder / "model"
-        print(recipe.measured(model).table)
+        model = arguments.model or recipe.lineage.candidate.folder / "model"
+        print(recipe.lineage.measured(model).table)
 
     return _with_recipe(work)
 
@@ -140,18 +141,18 @@ def _compare(_: argparse.Namespace) -> int:
     def work(recipe: "Recipe") -> None:
         from trainer import compare  # noqa: PLC0415
 
-        found = recipe.compare()
+        found = recipe.gate.compare()
         print(compare.describe(found) if found else "there is no champion to compare with yet")
 
     return _with_recipe(work)
 
 
 def _promote(_: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.promote())
+    return _with_recipe(lambda recipe: recipe.gate.promote())
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.rollback(arguments.version))
+    return _with_recipe(lambda recipe: recipe.gate.rollback(arguments.version))
 
 
 def _report(_: argparse.Namespace) -> int:

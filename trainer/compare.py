@@ -1,4 +1,4 @@
-"""The gate: champion against challenger on the same items."""
+"""What the gate goes by: champion against challenger on the same items."""
 
 from dataclasses import dataclass
 from pathlib import Path

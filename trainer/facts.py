@@ -1,42 +1,75 @@
-"""What the report says of a run, gathered from its stages."""
+"""What is to be said of a run: gathered from its stages, and kept."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 import orjson
+from pydantic import ValidationError
 
+from schemas.record import Record
 from trainer import evaluate, history, stage
-from trainer.report import Facts, Step
+from trainer.compare import Comparison
+from trainer.dataset import DataError
+from trainer.evaluate import Evaluation, Production
+from trainer.gate import Outcome
+from trainer.lineage import Lineage, Selection
 
-if TYPE_CHECKING:
-    from trainer.recipe import Outcome, Recipe, Selection
-
-ABLATION: Final[tuple["Selection", ...]] = ("none", "seed", "calibrated")
+FILE: Final = "facts.json"
+ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
 
 
-def gather(recipe: "Recipe", outcome: "Outcome", before: Path | None) -> Facts:
+class Step(Record):
+    """One stage of the lineage."""
+
+    stage: str
+    folder: str
+    fingerprint: str
+    numbers: dict[str, float]
+    offsets: dict[str, list[int]]
+
+
+class Facts(Record):
+    """All that the report says."""
+
+    student: str
+    """The student's folder, by name."""
+    selection: str
+    verdict: str
+    version: str | None
+    settings: dict[str, str | int | float | bool | None]
+    steps: list[Step]
+    policy: dict[str, Any]
+    production: Production | None
+    curves: dict[str, list[dict[str, float]]]
+    ablation: dict[str, Evaluation]
+    before: Evaluation | None
+    after: Evaluation
+    comparison: Comparison | None
+
+
+def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
     """All that the report says of a run; `before` is the champion it met."""
     after = outcome.student.folder / "model"
-    tried = ABLATION if recipe.options.ablation else ()
-    students = {name: recipe.student(name) for name in tried}
+    tried = ABLATION if lineage.options.ablation else ()
+    students = {name: lineage.student(name) for name in tried}
     made = [
-        recipe.teacher,
-        recipe.pseudo,
-        recipe.selected,
+        lineage.teacher,
+        lineage.pseudo,
+        lineage.selected,
         outcome.student,
-        recipe.evaluated(after),
+        lineage.evaluated(after),
     ]
-    collected = [(each, stage.read(each)) for each in recipe.sources.snapshots]
+    collected = [(each, stage.read(each)) for each in lineage.sources.snapshots]
     steps = [(folder, stated) for folder, stated in collected if stated]
     steps += [(each.folder, each.manifest) for each in made]
-    samples = recipe.sources.samples()
-    fits = {"teacher": recipe.teacher, "student": outcome.student}
+    samples = lineage.sources.samples()
+    fits = {"teacher": lineage.teacher, "student": outcome.student}
     return Facts(
         student=outcome.student.folder.name,
-        selection=recipe.selection,
+        selection=lineage.options.selection,
         verdict=outcome.verdict,
         version=outcome.promotion.version if outcome.promotion else None,
-        settings=recipe.options.model_dump(mode="json"),
+        settings=lineage.options.model_dump(mode="json"),
         steps=[
             Step(
                 stage=stated.stage,
@@ -47,9 +80,9 @@ def gather(recipe: "Recipe", outcome: "Outcome", before: Path | None) -> Facts:
             )
             for folder, stated in steps
         ],
-        policy=orjson.loads((recipe.selected.folder / "policy.json").read_bytes()),
+        policy=orjson.loads((lineage.selected.folder / "policy.json").read_bytes()),
         production=evaluate.production(
-            samples, history.labels(recipe.options.work), recipe.sources.labelled, recipe.options
+            samples, history.labels(lineage.options.work), lineage.sources.labelled, lineage.options
         )
         if samples
         else None,
@@ -57,8 +90,30 @@ def gather(recipe: "Recipe", outcome: "Outcome", before: Path | None) -> Facts:
             name: orjson.loads((each.folder / "curve.json").read_bytes())
             for name, each in fits.items()
         },
-        ablation={name: recipe.measured(each.folder / "model") for name, each in students.items()},
-        before=recipe.measured(before) if before else None,
-        after=recipe.measured(after),
+        ablation={name: lineage.measured(each.folder / "model") for name, each in students.items()},
+        before=lineage.measured(before) if before else None,
+        after=lineage.measured(after),
         comparison=outcome.comparison,
     )
+
+
+def folder(work: Path, student: str) -> Path:
+    """Where the facts of a student's run are kept, and its report."""
+    return work / "reports" / student
+
+
+def write(work: Path, facts: Facts) -> None:
+    """Keep the facts of a run. Raises StageError."""
+    kept = folder(work, facts.student)
+    with stage.writing(kept):
+        kept.mkdir(parents=True, exist_ok=True)
+        body = orjson.dumps(facts.model_dump(), option=orjson.OPT_INDENT_2)
+        stage.write_durably(kept / FILE, body)
+
+
+def read(kept: Path) -> Facts:
+    """What `write` kept. Raises DataError."""
+    try:
+        return Facts.model_validate_json((kept / FILE).read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{kept / FILE} cannot be read: {type(error).__name__}") from None

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from trainer import leakage, select
 from trainer.dataset import Labelled
+from trainer.job import Job
 from trainer.select import Example
 from trainer.settings import TrainerSettings
 from trainer.split import split
@@ -26,6 +27,5 @@ def finetune(  # noqa: PLR0913  (what is learned from, what is not, and how)
     """
     leakage.Firewall(golden).check(selected)
     _, held_out = split(labelled, options.validation_share, options.seed)
-    validation = select.human(held_out)
     rate = options.student_learning_rate
-    return fitted(student, selected, validation, folder, options, learning_rate=rate)
+    return fitted(Job(student, selected, select.human(held_out), options, rate), folder)

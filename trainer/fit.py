@@ -2,170 +2,64 @@
 
 import math
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
-from accelerate import PartialState  # type: ignore[import-untyped]
 from safetensors import SafetensorError
 from transformers import (
-    AutoConfig,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    Trainer,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
     TrainingArguments,
     set_seed,
 )
 
-from schemas.emotion import EMOTIONS
-from trainer.scores import Floats, score
-from trainer.select import Example
+from trainer import base, checkpoint
+from trainer.job import FitError, Fitted, Job, line
+from trainer.scores import score
 from trainer.settings import TrainerSettings
+from trainer.targets import Fit, Texts, class_weights
 from worker.classifier import available_cores
 
-CHECKPOINTS: Final = "checkpoints"
 # In what torch says where it cannot write a file: it has no error of its own for that.
 WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")
-WHOLE: Final = "whole"  # marks a checkpoint whose every file was written
 
 
-class FitError(Exception):
-    """This model or data cannot be fitted; the message is one clear line."""
+def fit(job: Job, folder: Path) -> Fitted:
+    """Do the job; the best model is saved in `folder`/model.
 
-
-@dataclass(frozen=True, slots=True)
-class Fitted:
-    """How a fit went: a dictionary a log entry, as `Trainer` keeps them; the best macro-F1."""
-
-    curve: list[dict[str, float]]
-    macro_f1: float
-    steps: int
-
-
-class Texts(torch.utils.data.Dataset[dict[str, Any]]):
-    """Token ids and target distributions."""
-
-    def __init__(
-        self, rows: Sequence[Example], tokenizer: PreTrainedTokenizerBase, max_length: int
-    ) -> None:
-        texts = [row.text for row in rows]
-        encoded = tokenizer(texts, truncation=True, max_length=max_length)
-        self._rows = [
-            {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": row.target}
-            for ids, row in zip(encoded["input_ids"], rows, strict=True)
-        ]
-
-    def __len__(self) -> int:
-        """Rows."""
-        return len(self._rows)
-
-    def __getitem__(self, place: int) -> dict[str, Any]:
-        """One row, not padded."""
-        return self._rows[place]
-
-
-class Fit(Trainer):
-    """A `Trainer` whose loss takes distributions, class weights and label smoothing."""
-
-    def __init__(self, class_weights: Floats, smoothing: float, **given: Any) -> None:  # noqa: ANN401
-        super().__init__(**given)
-        self._class_weights = torch.tensor(class_weights, dtype=torch.float32)
-        self._smoothing = smoothing
-
-    def compute_loss(
-        self,
-        model: torch.nn.Module,
-        inputs: dict[str, Any],
-        return_outputs: bool = False,  # noqa: FBT001, FBT002  (Trainer's signature)
-        num_items_in_batch: Any = None,  # noqa: ANN401, ARG002
-    ) -> Any:  # noqa: ANN401
-        """Cross-entropy with the target distributions, smoothed (Szegedy et al. 2016)."""
-        targets = inputs.pop("labels").float()
-        outputs = model(**inputs)
-        logits = outputs.logits.float()
-        weights = self._class_weights.to(logits.device)
-        loss = torch.nn.functional.cross_entropy(
-            logits, targets, weight=weights, label_smoothing=self._smoothing
-        )
-        return (loss, outputs) if return_outputs else loss
-
-
-class MarkWhole(TrainerCallback):
-    """Marks each checkpoint after its last file: one that a kill cut short is not gone on from."""
-
-    def on_save(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,  # noqa: ARG002  (TrainerCallback's signature)
-        **_: Any,  # noqa: ANN401
-    ) -> None:
-        """Write the mark, once each process has written its part."""
-        PartialState().wait_for_everyone()
-        if state.is_world_process_zero:
-            (_checkpoints(args) / f"checkpoint-{state.global_step}" / WHOLE).touch()
-
-
-def fit(  # noqa: PLR0913  (a model, its data, and how)
-    spec: str,
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    folder: Path,
-    options: TrainerSettings,
-    *,
-    learning_rate: float,
-    processes: int = 1,
-) -> Fitted:
-    """Fine-tune `spec` on `train`; the best on `validation` is saved in `folder`/model.
-
-    Goes on from the last whole checkpoint in `folder`/checkpoints. Each of several `processes`
-    calls this alike (see `trainer.ranks`); the first alone writes. Raises FitError.
+    Goes on from the last whole checkpoint in `folder`. Each of several processes calls this alike
+    (see `trainer.ranks`); the first alone writes. Raises FitError.
     """
+    options, checkpoints = job.options, folder / checkpoint.FOLDER
     torch.set_num_threads(options.threads or available_cores())
     set_seed(options.seed)
-    model, tokenizer = load(spec)
-    length = min(options.max_length, _positions(model))
-    steps = math.ceil(len(train) / (options.batch_size * processes)) * options.epochs
+    model, tokenizer = base.load(job.spec)
+    length = min(options.max_length, base.positions(model))
+    steps = math.ceil(len(job.train) / (options.batch_size * job.processes)) * options.epochs
     fitting = Fit(
-        class_weights(train),
+        class_weights(job.train),
         options.label_smoothing,
         model=model,
-        args=arguments(folder / CHECKPOINTS, options, learning_rate, steps),
-        train_dataset=Texts(train, tokenizer, length),
-        eval_dataset=Texts(validation, tokenizer, length),
+        args=arguments(checkpoints, options, job.learning_rate, steps),
+        train_dataset=Texts(job.train, tokenizer, length),
+        eval_dataset=Texts(job.validation, tokenizer, length),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_macro_f1,
-        callbacks=[EarlyStoppingCallback(options.patience), MarkWhole()],
+        callbacks=[EarlyStoppingCallback(options.patience), checkpoint.MarkWhole()],
     )
-    try:
-        fitting.train(resume_from_checkpoint=last_whole(folder / CHECKPOINTS))
+    with _in_one_line(job.spec, folder):
+        fitting.train(resume_from_checkpoint=checkpoint.last_whole(checkpoints))
         best = float(fitting.state.best_metric or 0.0)
-        if not math.isfinite(best) or not _finite(model):
-            raise FitError(f"{spec}: the loss became NaN; lower the learning rate")
-        _whole_texts(tokenizer)
+        if not math.isfinite(best) or not base.is_finite(model):
+            raise FitError(f"{job.spec}: the loss became NaN; lower the learning rate")
+        base.take_whole_texts(tokenizer)
         fitting.save_model(str(folder / "model"))
-    except torch.OutOfMemoryError as error:
-        raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
-    except SafetensorError as error:
-        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
-        raise FitError(message) from error
-    except RuntimeError as error:
-        if not any(each in str(error) for each in WRITER):
-            raise
-        message = f"{folder} cannot be written, is the disk full? {_first(error)}"
-        raise FitError(message) from error
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
@@ -173,7 +67,7 @@ def fit(  # noqa: PLR0913  (a model, its data, and how)
     if fitting.is_world_process_zero():
         # Pickled: nobody may load it.
         (folder / "model" / "training_args.bin").unlink(missing_ok=True)
-        shutil.rmtree(folder / CHECKPOINTS)
+        shutil.rmtree(checkpoints)
     return Fitted(curve, best, fitting.state.global_step)
 
 
@@ -214,52 +108,6 @@ def arguments(
     )
 
 
-def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model with the six labels, from a folder or the hub, and its tokenizer. Raises FitError."""
-    six = {number: str(name) for number, name in enumerate(EMOTIONS)}
-    try:
-        stated = AutoConfig.from_pretrained(spec, trust_remote_code=False)
-        _check_labels(spec, stated)
-        model = AutoModelForSequenceClassification.from_pretrained(
-            spec,
-            id2label=six,
-            label2id={name: number for number, name in six.items()},
-            num_labels=len(six),
-            dtype=torch.float32,
-            trust_remote_code=False,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise FitError(f"{spec} cannot be loaded: {_first(error)}") from None
-    return model, tokenizer
-
-
-def class_weights(rows: Sequence[Example]) -> Floats:
-    """(6,): inverse to each class's share of the targets, 1 where the classes are even."""
-    mass = np.array([row.target for row in rows]).sum(axis=0)
-    weights: Floats = mass.sum() / (len(EMOTIONS) * np.maximum(mass, 1.0))
-    return weights
-
-
-def last_whole(checkpoints: Path) -> str | None:
-    """The newest checkpoint that was written to its end; others are removed."""
-    steps = {}
-    for each in checkpoints.glob("checkpoint-*"):
-        if (each / WHOLE).exists():
-            steps[int(each.name.rpartition("-")[2])] = each
-        else:
-            shutil.rmtree(each)
-    return str(steps[max(steps)]) if steps else None
-
-
-def _whole_texts(tokenizer: PreTrainedTokenizerBase) -> None:
-    """Training cut texts off and padded them; whoever loads the tokenizer decides for itself."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is not None:
-        backend.no_truncation()
-        backend.no_padding()
-
-
 def has_bf16() -> bool:
     """Whether the device multiplies bf16 itself; where it does not, fp32 is faster."""
     if torch.cuda.is_available():
@@ -268,22 +116,19 @@ def has_bf16() -> bool:
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
-def _check_labels(spec: str, config: Any) -> None:  # noqa: ANN401  (any model's)
-    """A classifier of other labels would be taken for one of ours with its head kept."""
-    labels = list((config.id2label or {}).values())
-    nameless = all(str(name).startswith("LABEL_") for name in labels)
-    architectures = config.architectures or []
-    if not any(name.endswith("ForSequenceClassification") for name in architectures) or nameless:
-        return
-    if labels != list(EMOTIONS):
-        told = ", ".join(map(str, labels))
-        raise FitError(f"{spec} has the labels {told}; expected {', '.join(EMOTIONS)}")
-
-
-def _positions(model: PreTrainedModel) -> int:
-    config = model.config
-    offset = int(getattr(config, "pad_token_id", None) or 0) + 1
-    return int(getattr(config, "max_position_embeddings", 512 + offset)) - offset
+@contextmanager
+def _in_one_line(spec: str, folder: Path) -> Iterator[None]:
+    """Turn what a fit may fail of into FitError; surprises stay what they are."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
+    except (SafetensorError, RuntimeError) as error:
+        known = isinstance(error, SafetensorError) or any(each in str(error) for each in WRITER)
+        if not known:
+            raise
+        message = f"{folder} cannot be written, is the disk full? {line(error)}"
+        raise FitError(message) from error
 
 
 def _macro_f1(predicted: EvalPrediction) -> dict[str, float]:
@@ -295,17 +140,3 @@ def _macro_f1(predicted: EvalPrediction) -> dict[str, float]:
         "weighted_f1": found.weighted_f1,
         "accuracy": found.accuracy,
     }
-
-
-def _finite(model: torch.nn.Module) -> bool:
-    return all(bool(torch.isfinite(each).all()) for each in model.parameters())
-
-
-def _first(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def _checkpoints(args: TrainingArguments) -> Path:
-    if args.output_dir is None:
-        raise FitError("a fit needs a folder for its checkpoints")
-    return Path(args.output_dir)

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from schemas.record import Record
 from trainer import dataset, stage
 from trainer.dataset import DataError, Labelled
+from trainer.pseudo_label import FILE as PSEUDO
 
 FILE: Final = "history.json"
 LABELS: Final = "labels.jsonl"
@@ -59,6 +60,22 @@ def snapshots(work: Path) -> list[Path]:
         if (manifest := stage.read(folder)) is not None
     ]
     return [folder for _, folder in sorted(found)]
+
+
+def opinions(work: Path) -> dict[str, str]:
+    """What the newest teacher said of the samples: id → emotion; empty before there is one.
+
+    Raises DataError.
+    """
+    done = [
+        (manifest.finished_at, folder)
+        for folder in (work / "pseudo-label").glob("[!.]*")
+        if (manifest := stage.read(folder))
+    ]
+    if not done:
+        return {}
+    rows = dataset.read_pseudo(max(done)[1] / PSEUDO)
+    return {row.id: row.pred_emotion for row in rows}
 
 
 def labels_file(work: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from trainer.collect import CollectError
 from trainer.dataset import DataError
+from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.promote import AnnounceError
 from trainer.registry import RegistryError
@@ -10,8 +11,7 @@ from trainer.stage import StageError
 
 def expected() -> tuple[type[Exception], ...]:
     """What may go wrong in a run: each message is one clear line (or lists the pairs)."""
-    from trainer.fit import FitError  # noqa: PLC0415  (lazy: brings torch)
-    from worker.classifier import ModelError  # noqa: PLC0415
+    from worker.classifier import ModelError  # noqa: PLC0415  (lazy)
     from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
 
     return (

@@ -13,16 +13,7 @@ from trainer import fit, launch, ranks
 def main(folder: Path) -> None:
     """Do the job in `folder` together with the other ranks; the first says how it went."""
     launch.end_with_the_trainer(folder)
-    job = ranks.read(folder)
-    found = fit.fit(
-        job.spec,
-        job.train,
-        job.validation,
-        folder,
-        job.options,
-        learning_rate=job.learning_rate,
-        processes=job.processes,
-    )
+    found = fit.fit(ranks.read(folder), folder)
     if os.environ["RANK"] == "0":
         ranks.write(folder, found)
 

@@ -8,19 +8,19 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 import torch
 from pydantic import TypeAdapter
 
+from trainer import checkpoint
 from trainer import fit as alone
-from trainer.fit import CHECKPOINTS, FitError, Fitted
+from trainer.job import FitError, Fitted, Job
 from trainer.launch import JOB
-from trainer.select import Example
 from trainer.settings import TrainerSettings
 from worker.classifier import available_cores
 
@@ -28,36 +28,17 @@ FITTED: Final = "fitted.json"
 PACKAGES: Final = Path(__file__).resolve().parent.parent
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What every rank is told."""
-
-    spec: str
-    train: list[Example]
-    validation: list[Example]
-    options: TrainerSettings
-    learning_rate: float
-    processes: int
-
-
-def fit(  # noqa: PLR0913  (those of `fit.fit`)
-    spec: str,
-    train: Sequence[Example],
-    validation: Sequence[Example],
-    folder: Path,
-    options: TrainerSettings,
-    *,
-    learning_rate: float,
-) -> Fitted:
+def fit(job: Job, folder: Path) -> Fitted:
     """`fit.fit`, in as many processes as TRAINER_PROCESSES says. Raises FitError."""
-    count = processes(options)
+    count = processes(job.options)
     if count == 1:
-        return alone.fit(spec, train, validation, folder, options, learning_rate=learning_rate)
-    threads = options.threads or max(1, available_cores() // count)
-    shared = options.model_copy(update={"threads": threads})
-    job = Job(_absolute(spec), list(train), list(validation), shared, learning_rate, count)
-    with _held(folder / JOB, TypeAdapter(Job).dump_json(job)):
-        alone.last_whole(folder / CHECKPOINTS)  # what was cut short goes before the ranks look
+        return alone.fit(job, folder)
+    threads = job.options.threads or max(1, available_cores() // count)
+    options = job.options.model_copy(update={"threads": threads})
+    shared = replace(job, spec=_absolute(job.spec), options=options, processes=count)
+    with _held(folder / JOB, TypeAdapter(Job).dump_json(shared)):
+        # What was cut short goes before the ranks look.
+        checkpoint.last_whole(folder / checkpoint.FOLDER)
         wrong = _launched(folder, count)
     if wrong is not None:
         raise FitError(wrong)

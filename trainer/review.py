@@ -241,8 +241,8 @@ def one_key(line: str) -> str:
 
 def _chosen(recipe: "Recipe", limit: int) -> list[dict[str, Any]]:
     work = recipe.options.work
-    samples = [row for row in recipe.sources.all_samples() if row["text"].strip()]
+    samples = [row for row in recipe.lineage.sources.all_samples() if row["text"].strip()]
     if not samples:
         raise DataError("no review samples: `python -m trainer collect` brings them")
     labelled = {row.id for row in history.labels(work)}
-    return rank(samples, recipe.opinions(), labelled, limit)
+    return rank(samples, history.opinions(work), labelled, limit)

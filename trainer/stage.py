@@ -130,6 +130,11 @@ def read(folder: Path) -> StageManifest | None:
     return manifest if outputs == manifest.outputs else None
 
 
+def told(numbers: Numbers) -> str:
+    """What a stage has to tell, in one line."""
+    return ", ".join(f"{key} {value:.4g}" for key, value in numbers.items())
+
+
 def fingerprint_of(path: Path) -> str:
     """The hash of a file's bytes, or of a folder's files. Raises StageError."""
     try:

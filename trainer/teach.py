@@ -6,6 +6,7 @@ import orjson
 
 from trainer import leakage, ranks, select
 from trainer.dataset import DataError, Labelled
+from trainer.job import Job
 from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import Numbers
@@ -17,35 +18,21 @@ def teach(
     """Fit the teacher into `folder`/model. Raises LeakageError, DataError, FitError."""
     leakage.Firewall(golden).check(labelled)
     train, held_out = split(labelled, options.validation_share, options.seed)
-    return fitted(
-        options.teacher,
-        select.human(train),
-        select.human(held_out),
-        folder,
-        options,
-        learning_rate=options.teacher_learning_rate,
-    )
+    rate = options.teacher_learning_rate
+    job = Job(options.teacher, select.human(train), select.human(held_out), options, rate)
+    return fitted(job, folder)
 
 
-def fitted(  # noqa: PLR0913  (those of `fit`)
-    spec: str,
-    train: list[select.Example],
-    validation: list[select.Example],
-    folder: Path,
-    options: TrainerSettings,
-    *,
-    learning_rate: float,
-) -> Numbers:
+def fitted(job: Job, folder: Path) -> Numbers:
     """Fit, and keep the curve beside the model. Raises DataError, FitError."""
-    if not train or not validation:
-        raise DataError(
-            f"too little to fit {spec}: {len(train)} to train, {len(validation)} held out"
-        )
-    result = ranks.fit(spec, train, validation, folder, options, learning_rate=learning_rate)
+    train, held_out = len(job.train), len(job.validation)
+    if not train or not held_out:
+        raise DataError(f"too little to fit {job.spec}: {train} to train, {held_out} held out")
+    result = ranks.fit(job, folder)
     (folder / "curve.json").write_bytes(orjson.dumps(result.curve))
     return {
-        "train": len(train),
-        "held_out": len(validation),
+        "train": train,
+        "held_out": held_out,
         "steps": result.steps,
         "macro_f1": result.macro_f1,
     }

@@ -59,7 +59,8 @@ class Job:
             self.run.finish(self.line, f"unclassifiable: {verdict}")
 
     def _event(self, decision: Decision, model: ModelId) -> bytes:
-        return self.run.router.event(self.line, self.chat, decision, model, self.truncated)
+        router = self.run.router
+        return orjson.dumps(router.fields(self.line, self.chat, decision, model, self.truncated))
 
 
 class Run:

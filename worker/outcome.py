@@ -20,16 +20,25 @@ class Router:
         self._model: ModelId | None = None  # the last one, and as events name it
         self._named: dict[str, str] = {}
 
-    def event(
+    def fields(
         self,
         record: Record,
         chat: Chat,
         decision: Decision,
         model: ModelId,
         truncated: bool,  # noqa: FBT001
-    ) -> bytes:
-        """The emotion event alone, as it goes on the wire."""
-        return orjson.dumps(self._fields(record, chat, decision, model, truncated))
+    ) -> dict[str, object]:
+        """The emotion event, in the order of the wire."""
+        if model is not self._model:
+            self._model, self._named = model, {"name": model.name, "version": model.version}
+        return codec.event_fields(
+            record,
+            chat,
+            decision,
+            truncated=truncated,
+            model=self._named,
+            classified_at=codec.now_text(),
+        )
 
     def route(  # noqa: PLR0913, PLR0917  (all that an event tells of)
         self,
@@ -42,7 +51,7 @@ class Router:
     ) -> Outcome:
         """The emotion event, and the review sample where it is due."""
         settings = self._settings
-        fields = self._fields(record, chat, decision, model, truncated)
+        fields = self.fields(record, chat, decision, model, truncated)
         headers = codec.trace_headers(record.headers)
         outputs: list[Output] = []
         kind = "event"
@@ -70,22 +79,3 @@ class Router:
         """The dead letter."""
         letter = codec.dead_letter(self._settings.dead_letter_topic, record, reason, error)
         return Outcome("dead_letter", (letter,), record.timestamp, tokens, reason=reason.value)
-
-    def _fields(
-        self,
-        record: Record,
-        chat: Chat,
-        decision: Decision,
-        model: ModelId,
-        truncated: bool,  # noqa: FBT001
-    ) -> dict[str, object]:
-        if model is not self._model:
-            self._model, self._named = model, {"name": model.name, "version": model.version}
-        return codec.event_fields(
-            record,
-            chat,
-            decision,
-            truncated=truncated,
-            model=self._named,
-            classified_at=codec.now_text(),
-        )

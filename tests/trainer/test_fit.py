@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from schemas.emotion import EMOTIONS
-from trainer import fit, select, teach
+from trainer import base, checkpoint, fit, select, targets, teach
 from trainer.dataset import DataError, Labelled
-from trainer.fit import FitError
+from trainer.job import FitError, Fitted, Job
 from trainer.leakage import LeakageError
 from trainer.settings import TrainerSettings
 from trainer.split import split
@@ -30,13 +30,14 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from trainer import fit, select
+from trainer import fit, select, targets
+from trainer.job import Job
 from trainer.settings import TrainerSettings
 from tests.trainer.conftest import chat
 
 options = TrainerSettings.model_validate_json(sys.argv[1])
 train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
-step = fit.Fit.training_step
+step = targets.Fit.training_step
 count = 0
 
 def killing(*given, **named):
@@ -46,15 +47,15 @@ def killing(*given, **named):
         os.kill(os.getpid(), signal.SIGKILL)
     return step(*given, **named)
 
-fit.Fit.training_step = killing
-fit.fit(options.teacher, train, validation, Path(sys.argv[2]), options, learning_rate=3e-3)
+targets.Fit.training_step = killing
+fit.fit(Job(options.teacher, train, validation, options, 3e-3), Path(sys.argv[2]))
 """
 
 
-def run(folder: Path, options: TrainerSettings) -> fit.Fitted:
+def run(folder: Path, options: TrainerSettings) -> Fitted:
     folder.mkdir(exist_ok=True)
     train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
-    return fit.fit(options.teacher, train, validation, folder, options, learning_rate=3e-3)
+    return fit.fit(Job(options.teacher, train, validation, options, 3e-3), folder)
 
 
 def test_it_learns_what_the_words_mean_and_keeps_the_best(
@@ -71,7 +72,7 @@ def test_it_learns_what_the_words_mean_and_keeps_the_best(
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert not (tmp_path / "fit" / fit.CHECKPOINTS).exists()
+    assert not (tmp_path / "fit" / checkpoint.FOLDER).exists()
     tokenizer = json.loads((tmp_path / "fit/model/tokenizer.json").read_text(encoding="utf-8"))
     assert tokenizer["truncation"] is None  # the fit cut texts off; who loads this need not
 
@@ -80,7 +81,7 @@ def test_it_stops_when_two_epochs_were_no_better(tmp_path: Path, options: Traine
     still = options.model_copy(update={"epochs": 9})
     (tmp_path / "fit").mkdir()
     rows = select.human(chat(60, 1))
-    found = fit.fit(options.teacher, rows, rows, tmp_path / "fit", still, learning_rate=1e-12)
+    found = fit.fit(Job(options.teacher, rows, rows, still, 1e-12), tmp_path / "fit")
     assert found.steps == 3 * 4  # the first epoch is the best, then two more
 
 
@@ -99,7 +100,7 @@ def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
         [sys.executable, "-c", KILLED, *arguments], check=False, cwd=ROOT, capture_output=True
     )
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()
-    whole = list((tmp_path / "killed" / fit.CHECKPOINTS).glob(f"*/{fit.WHOLE}"))
+    whole = list((tmp_path / "killed" / checkpoint.FOLDER).glob(f"*/{checkpoint.WHOLE}"))
     made = max((int(path.parent.name.rpartition("-")[2]) for path in whole), default=0)
     assert made == (killed_at - 1) // (every or 12) * (every or 12)  # no more work is lost
     resumed = run(tmp_path / "killed", longer)
@@ -143,7 +144,7 @@ def test_a_hub_id_is_loaded_as_a_folder_is(tmp_path: Path, tiny_model: Path) -> 
     shutil.copytree(tiny_model, cached / "snapshots/abc")
     (cached / "refs").mkdir()
     (cached / "refs/main").write_text("abc")
-    program = "import sys; from trainer import fit; fit.load(sys.argv[1])"
+    program = "import sys; from trainer import base; base.load(sys.argv[1])"
     done = subprocess.run(
         [sys.executable, "-c", program, "someone/tiny"],
         cwd=ROOT,
@@ -158,18 +159,18 @@ def test_a_hub_id_is_loaded_as_a_folder_is(tmp_path: Path, tiny_model: Path) -> 
 def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> None:
     for step in (6, 12):
         (tmp_path / f"checkpoint-{step}").mkdir()
-    (tmp_path / "checkpoint-6" / fit.WHOLE).touch()
-    assert fit.last_whole(tmp_path) == str(tmp_path / "checkpoint-6")
+    (tmp_path / "checkpoint-6" / checkpoint.WHOLE).touch()
+    assert checkpoint.last_whole(tmp_path) == str(tmp_path / "checkpoint-6")
     assert not (tmp_path / "checkpoint-12").exists()
-    assert fit.last_whole(tmp_path / "none") is None
+    assert checkpoint.last_whole(tmp_path / "none") is None
 
 
 def test_a_rare_class_weighs_more() -> None:
     rows = select.human([Labelled(str(n), "글", EMOTIONS[0 if n < 9 else 1]) for n in range(10)])
-    weights = fit.class_weights(rows)
+    weights = targets.class_weights(rows)
     assert weights[1] == pytest.approx(9 * weights[0])
     even = select.human(chat(60, 1))
-    assert fit.class_weights(even) == pytest.approx(np.ones(6))
+    assert targets.class_weights(even) == pytest.approx(np.ones(6))
 
 
 def test_a_teacher_with_other_labels_is_one_line(tmp_path: Path, tiny_model: Path) -> None:
@@ -179,13 +180,13 @@ def test_a_teacher_with_other_labels_is_one_line(tmp_path: Path, tiny_model: Pat
     config["label2id"] = {"긍정": 0, "부정": 1}
     (tmp_path / "other/config.json").write_text(json.dumps(config))
     with pytest.raises(FitError, match="has the labels 긍정, 부정; expected 분노") as caught:
-        fit.load(str(tmp_path / "other"))
+        base.load(str(tmp_path / "other"))
     assert "\n" not in str(caught.value)
 
 
 def test_a_model_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FitError, match="cannot be loaded") as caught:
-        fit.load(str(tmp_path / "none"))
+        base.load(str(tmp_path / "none"))
     assert "\n" not in str(caught.value)
 
 
@@ -197,8 +198,8 @@ def test_a_base_model_gets_a_head_of_six(tmp_path: Path, tiny_model: Path) -> No
     config["architectures"] = ["RobertaForMaskedLM"]
     (tmp_path / "base/config.json").write_text(json.dumps(config))
     with pytest.raises(FitError, match="cannot be loaded"):
-        fit.load(str(tmp_path / "base" / "nowhere"))
-    model, _ = fit.load(str(tmp_path / "base"))
+        base.load(str(tmp_path / "base" / "nowhere"))
+    model, _ = base.load(str(tmp_path / "base"))
     assert model.config.id2label == dict(enumerate(EMOTIONS))
 
 

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,30 +14,47 @@ import pytest
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
 from trainer import dataset, predict, pseudo_label
-from trainer.dataset import Text
+from trainer.dataset import Pseudo, Text
 from trainer.settings import TrainerSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [Text(str(n), text.strip() or "빈") for n, text in enumerate(tiny.TEXTS * 3)]
+WORDS = [each.text for each in TEXTS]
+
+Label = Callable[[Path], list[Pseudo]]
+
+
+@pytest.fixture
+def label(tiny_model: Path, options: TrainerSettings) -> Label:
+    """Labels the texts in a folder, which may hold what a kill left."""
+
+    def labelled(folder: Path) -> list[Pseudo]:
+        folder.mkdir(exist_ok=True)
+        numbers = pseudo_label.pseudo_label(TEXTS, tiny_model, folder, options)
+        rows = dataset.read_pseudo(folder / pseudo_label.FILE)
+        assert numbers["texts"] == len(rows) == len(TEXTS)
+        return rows
+
+    return labelled
+
+
+@pytest.fixture
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several parts of the few texts there are."""
+    monkeypatch.setattr(pseudo_label, "PART", 20)
 
 
 def test_each_text_gets_what_it_would_get_alone(tiny_model: Path) -> None:
     classifier, budget = predict.load(tiny_model, 64, threads=1)
-    words = [each.text for each in TEXTS]
-    together = predict.predict(classifier, words, budget)
-    for place in range(0, len(words), 7):
-        alone = predict.predict(classifier, [words[place]], budget).probabilities[0]
+    together = predict.predict(classifier, WORDS, budget)
+    for place in range(0, len(WORDS), 7):
+        alone = predict.predict(classifier, [WORDS[place]], budget).probabilities[0]
         assert together.probabilities[place] == pytest.approx(alone, abs=1e-5)
     assert together.messages_a_second > 0
 
 
-def test_the_columns_are_those_of_the_contract(
-    tmp_path: Path, tiny_model: Path, options: TrainerSettings
-) -> None:
-    numbers = pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path, options)
-    rows = dataset.read_pseudo(tmp_path / pseudo_label.FILE)
-    assert numbers["texts"] == len(rows) == len(TEXTS)
-    for row, text in zip(rows, TEXTS, strict=True):
+def test_the_columns_are_those_of_the_contract(tmp_path: Path, label: Label) -> None:
+    for row, text in zip(label(tmp_path), TEXTS, strict=True):
         first, second = sorted(row.scores)[:-3:-1]
         assert (row.id, row.text) == (text.id, text.text)
         assert row.pred_conf == first
@@ -46,20 +63,13 @@ def test_the_columns_are_those_of_the_contract(
     assert [path.name for path in tmp_path.glob("p*")] == [pseudo_label.FILE]
 
 
-def test_parts_that_are_there_are_not_labelled_again(
-    tmp_path: Path,
-    tiny_model: Path,
-    options: TrainerSettings,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(pseudo_label, "PART", 20)
+@pytest.mark.usefixtures("small_parts")
+def test_parts_that_are_there_are_not_labelled_again(tmp_path: Path, label: Label) -> None:
     (tmp_path / "parts").mkdir()
     uniform = np.full((20, 6), 1 / 6)
     np.savez(tmp_path / "parts/20.npz", places=np.arange(20, 40), scores=uniform)
     (tmp_path / "parts/0.partial").write_bytes(b"cut short")
-    pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path, options)
-    rows = dataset.read_pseudo(tmp_path / pseudo_label.FILE)
-    found = [place for place, row in enumerate(rows) if row.pred_margin == 0.0]
+    found = [place for place, row in enumerate(label(tmp_path)) if row.pred_margin == 0.0]
     assert found == list(range(20, 40))
     assert not (tmp_path / "parts").exists()
 
@@ -68,36 +78,27 @@ class Killed(BaseException):
     """Stands for SIGKILL: what is on the disk is all that is left."""
 
 
+@pytest.mark.usefixtures("small_parts")
 def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
-    tmp_path: Path,
-    tiny_model: Path,
-    options: TrainerSettings,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, label: Label, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pseudo_label, "PART", 20)
-    label, labelled = pseudo_label.label, []
+    in_parts = pseudo_label.label
+    labelled: list[int] = []
 
     def killing(*given: Any) -> Iterator[Any]:  # noqa: ANN401
-        for places, scores in label(*given):
+        for places, scores in in_parts(*given):
             labelled.extend(places.tolist())
             yield places, scores
             if len(labelled) == 40:
                 raise Killed
 
-    (tmp_path / "killed").mkdir()
-    (tmp_path / "undisturbed").mkdir()
-    monkeypatch.setattr(pseudo_label, "label", killing)
-    with pytest.raises(Killed):
-        pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "killed", options)
-    pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "killed", options)
+    with monkeypatch.context() as patch:
+        patch.setattr(pseudo_label, "label", killing)
+        with pytest.raises(Killed):
+            label(tmp_path / "killed")
+        gone_on = label(tmp_path / "killed")
     assert len(labelled) == len(TEXTS)  # nothing twice
-    monkeypatch.setattr(pseudo_label, "label", label)
-    pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path / "undisturbed", options)
-    found = [
-        dataset.read_pseudo(tmp_path / name / pseudo_label.FILE)
-        for name in ("killed", "undisturbed")
-    ]
-    assert found[0] == found[1]
+    assert gone_on == label(tmp_path / "undisturbed")
 
 
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra maum[ray] is not installed")
@@ -131,7 +132,4 @@ def test_ray_gives_the_same_answers(
     rows = dataset.read_pseudo(out / pseudo_label.FILE)
     found = np.array([row.scores for row in rows])
     assert [row.id for row in rows] == [each.id for each in TEXTS]
-    words = [each.text for each in TEXTS]
-    classifier, budget = predict.load(tiny_model, options.max_length, threads=1)
-    expected = predict.predict(classifier, words, budget).probabilities
-    assert found == pytest.approx(expected, abs=1e-5)
+    assert found == pytest.approx(predict.of(tiny_model, WORDS, options), abs=1e-5)

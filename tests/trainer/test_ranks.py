@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-from trainer import fit, launch, ranks, select
-from trainer.fit import FitError, Fitted
+from trainer import checkpoint, launch, ranks, select
+from trainer.job import FitError, Fitted, Job
 from trainer.settings import TrainerSettings
 
 from .conftest import chat
@@ -24,12 +24,13 @@ TRAINING = """
 import sys
 from pathlib import Path
 from trainer import ranks, select
+from trainer.job import Job
 from trainer.settings import TrainerSettings
 from tests.trainer.conftest import chat
 
 options = TrainerSettings.model_validate_json(sys.argv[1])
 train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
-ranks.fit(options.teacher, train, validation, Path(sys.argv[2]), options, learning_rate=6e-3)
+ranks.fit(Job(options.teacher, train, validation, options, 6e-3), Path(sys.argv[2]))
 """
 
 
@@ -41,7 +42,7 @@ def two(options: TrainerSettings) -> TrainerSettings:
 
 def run(folder: Path, options: TrainerSettings) -> Fitted:
     train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
-    return ranks.fit(options.teacher, train, validation, folder, options, learning_rate=6e-3)
+    return ranks.fit(Job(options.teacher, train, validation, options, 6e-3), folder)
 
 
 def shown(bar: str) -> list[int]:
@@ -67,9 +68,9 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
             trainer.send_signal(signal.SIGKILL)
         trainer.stderr.read()  # to its end: the launcher and the first rank have ended, too
     assert trainer.returncode == -signal.SIGKILL
-    checkpoint = fit.last_whole(folder / fit.CHECKPOINTS)
-    assert checkpoint is not None
-    made = int(checkpoint.rpartition("-")[2])
+    whole = checkpoint.last_whole(folder / checkpoint.FOLDER)
+    assert whole is not None
+    made = int(whole.rpartition("-")[2])
     capfd.readouterr()
     found = run(folder, two)
     assert min(shown(capfd.readouterr().err)) > made >= 2

@@ -1,7 +1,6 @@
 """The whole story, on small models: it promotes what is better, and a kill changes nothing."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -15,11 +14,12 @@ import pytest
 from deploy import broker
 from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
-from trainer import collect, evaluate, history, promote, report, review, stage
+from trainer import collect, evaluate, facts, history, promote, report, review, stage
 from trainer.collect import Waiting
 from trainer.dataset import DataError, Labelled
+from trainer.gate import Outcome
 from trainer.leakage import LeakageError
-from trainer.recipe import Outcome, Recipe
+from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
 from worker import registry as workers
@@ -32,16 +32,16 @@ ROOT = Path(__file__).resolve().parents[2]
 KILLED = """
 import os, signal, sys
 from trainer import __main__ as program
-from trainer import fit
+from trainer import checkpoint
 
-mark = fit.MarkWhole.on_save
+mark = checkpoint.MarkWhole.on_save
 
 def killing(self, args, *given, **named):
     mark(self, args, *given, **named)
     if f"/{sys.argv[1]}/" in args.output_dir:
         os.kill(os.getpid(), signal.SIGKILL)
 
-fit.MarkWhole.on_save = killing
+checkpoint.MarkWhole.on_save = killing
 program.main(["run", "--no-collect"])
 """
 
@@ -117,7 +117,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
                 raise Killed
             return done
 
-    places = [(stage, "run"), (promote, "promote"), (report, "write"), (history, "add")]
+    places = [(stage, "run"), (promote, "promote"), (facts, "write"), (history, "add")]
     other = {"work": tmp_path / "other", "registry": str(tmp_path / "r2")}
     later = {"seed": 8, "epochs": 6}  # a better one
     monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
@@ -275,9 +275,10 @@ def test_from_the_review_topic_to_the_announcement(servers: str, options: Traine
         assert part in page
     assert not any(mark in page for mark in ("http://fonts", "https://", "<script", " src="))
     assert rows[0].text not in page
-    facts = json.loads((folder / report.FACTS).read_text())
-    assert set(facts["ablation"]) == {"none", "seed", "calibrated"}
-    assert facts["production"]["samples"] == 60
+    kept = facts.read(folder)
+    assert set(kept.ablation) == {"none", "seed", "calibrated"}
+    assert kept.production is not None
+    assert kept.production.samples == 60
     assert "offsets 0: 0 to" in (folder / report.MARKDOWN).read_text()
     following = Recipe(topic.options, said.append, topic.connection)
     assert following.run(collecting=True, promoting=True) == Waiting(0)
@@ -285,7 +286,9 @@ def test_from_the_review_topic_to_the_announcement(servers: str, options: Traine
     topic.send([sample(n, text=f"{row.text} 더") for n, row in enumerate(rows, start=100)])
     later = Recipe(topic.options, said.append, topic.connection)
     later.collect()
-    assert {each.id for each in later.sources.texts()} >= {f"chat-0-{n}" for n in range(100, 160)}
+    assert {each.id for each in later.lineage.sources.texts()} >= {
+        f"chat-0-{n}" for n in range(100, 160)
+    }
 
 
 @pytest.mark.kafka

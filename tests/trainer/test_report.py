@@ -1,8 +1,8 @@
 """Every figure of the report stands with its interval, in HTML and in Markdown alike."""
 
-from trainer import report
+from trainer import markdown, page
 from trainer.evaluate import Evaluation, Production, Slice
-from trainer.report import Facts
+from trainer.facts import Facts
 
 from .conftest import WORDS
 
@@ -58,7 +58,7 @@ def test_every_figure_stands_with_its_interval() -> None:
     figures = [MODEL.ece, MODEL.brier, MODEL.slices[0].accuracy, MODEL.slices[0].macro_f1]
     figures += [*MODEL.intervals.values(), PRODUCTION.class_divergence]
     figures += [each for each in (PRODUCTION.text_drift_auc, PRODUCTION.accuracy) if each]
-    for written in (report.page(FACTS), report.markdown(FACTS)):
+    for written in (page.page(FACTS), markdown.markdown(FACTS)):
         for value, low, high in figures:
             assert f"{value} ({low} to {high})" in written
         assert all(f"{name} 16.1% (15.2% to 17.3%)" in written for name in WORDS)

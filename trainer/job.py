@@ -1,0 +1,36 @@
+"""A fit from outside: what it is told, what it tells, and the error that it ends with."""
+
+from dataclasses import dataclass
+
+from trainer.select import Example
+from trainer.settings import TrainerSettings
+
+
+class FitError(Exception):
+    """This model or data cannot be fitted; the message is one clear line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Fine-tune the model `spec`, a folder or a hub id, on `train`; `validation` tells the best."""
+
+    spec: str
+    train: list[Example]
+    validation: list[Example]
+    options: TrainerSettings
+    learning_rate: float
+    processes: int = 1  # that do it together, each of them told the same
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """How a fit went: a dictionary a log entry, as `Trainer` keeps them; the best macro-F1."""
+
+    curve: list[dict[str, float]]
+    macro_f1: float
+    steps: int
+
+
+def line(error: Exception) -> str:
+    """What an error says, in one line that is not too long."""
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,157 @@
+"""What a run makes, each from what was made before: teacher, pseudo-labels, selection, students.
+
+Each is a stage on files (see `trainer.stage`), found or done when it is first asked for.
+"""
+
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from trainer import dataset, evaluate, stage
+from trainer.evaluate import Evaluation
+from trainer.pseudo_label import FILE as PSEUDO
+from trainer.pseudo_label import pseudo_label
+from trainer.settings import FIT, SELECT, TrainerSettings
+from trainer.sources import Sources
+from trainer.split import split
+from trainer.stage import Done, Numbers
+
+Say = Callable[[str], None]
+Selection = Literal["none", "seed", "calibrated"]
+
+
+class Lineage:
+    """The stages of one run, told of in a line each."""
+
+    def __init__(self, options: TrainerSettings, say: Say) -> None:
+        """`say` takes one line a stage."""
+        self.options = options
+        self.sources = Sources(options)
+        self.say = say
+        self._said: set[tuple[Path, str]] = set()  # each stage is told once
+
+    @cached_property
+    def teacher(self) -> Done:
+        """Labelled data → a teacher. Raises LeakageError, DataError, FitError, StageError."""
+        from trainer.teach import teach  # noqa: PLC0415  (lazy: brings torch)
+
+        def make(folder: Path) -> Numbers:
+            return teach(self.sources.labelled, self.sources.golden, folder, self.options)
+
+        inputs = self.sources.labels | _model("start", self.options.teacher)
+        settings = {"teacher", "teacher_learning_rate", *self._fit}
+        return self.done("teach", inputs, settings, make)
+
+    @cached_property
+    def pseudo(self) -> Done:
+        """The teacher's opinion of everything unlabelled. Raises what `pseudo_label` raises."""
+
+        def make(folder: Path) -> Numbers:
+            model = self.teacher.folder / "model"
+            return pseudo_label(self.sources.texts(), model, folder, self.options)
+
+        inputs = {"teacher": self.teacher.folder, "golden": self.options.golden}
+        return self.done("pseudo-label", inputs | self.sources.streams, {"max_length"}, make)
+
+    @cached_property
+    def selected(self) -> Done:
+        """What to train on, by each policy. Raises DataError."""
+        from trainer.choose import choose  # noqa: PLC0415  (lazy: brings the classifier)
+
+        def make(folder: Path) -> Numbers:
+            people, held_out = split(
+                self.sources.labelled, self.options.validation_share, self.options.seed
+            )
+            return choose(
+                dataset.read_pseudo(self.pseudo.folder / PSEUDO),
+                people,
+                held_out,
+                replayed={row.id for row in self.sources.replay()},
+                samples=self.sources.samples(),
+                teacher=self.teacher.folder / "model",
+                folder=folder,
+                options=self.options,
+            )
+
+        inputs = {"pseudo": self.pseudo.folder, "teacher": self.teacher.folder}
+        return self.done(
+            "select", inputs | self.sources.labels | self.sources.streams, SELECT, make
+        )
+
+    def selection(self, name: Selection) -> Path:
+        """The training set that a policy chose."""
+        return self.selected.folder / f"{name}.parquet"
+
+    def student(self, name: Selection) -> Done:
+        """A student of one selection. Raises LeakageError, DataError, FitError."""
+        from trainer.choose import read_examples  # noqa: PLC0415  (lazy)
+        from trainer.finetune import finetune  # noqa: PLC0415  (lazy: brings torch)
+
+        selected = self.selection(name)
+
+        def make(folder: Path) -> Numbers:
+            return finetune(
+                self.options.student,
+                read_examples(selected),
+                self.sources.labelled,
+                self.sources.golden,
+                folder,
+                options=self.options,
+            )
+
+        inputs = self.sources.labels | {"selected": selected}
+        inputs |= _model("start", self.options.student)
+        settings = {"student", "student_learning_rate", *self._fit}
+        return self.done("finetune", inputs, settings, make, note=name)
+
+    @property
+    def candidate(self) -> Done:
+        """The student that is put to the gate."""
+        return self.student(self.options.selection)
+
+    def evaluated(self, model: Path) -> Done:
+        """A model on the golden set. Raises what `evaluate` raises."""
+
+        def make(folder: Path) -> Numbers:
+            return evaluate.evaluate(model, self.options.golden, folder, self.options)
+
+        inputs = {"model": model, "golden": self.options.golden}
+        return self.done("evaluate", inputs, {"max_length", "resamples"}, make)
+
+    def measured(self, model: Path) -> Evaluation:
+        """A model's figures on the golden set."""
+        return evaluate.read(self.evaluated(model).folder)[0]
+
+    def done(
+        self,
+        name: str,
+        inputs: dict[str, Path],
+        settings: set[str],
+        make: Callable[[Path], Numbers],
+        note: str = "",
+    ) -> Done:
+        """A stage of this run: `settings` are the names of those that decide what it makes."""
+        stated = self.options.model_dump(mode="json", include=settings)
+        done = stage.run(self.options.work, name, inputs, stated, make, seed=self.options.seed)
+        return self.told(done, note)
+
+    def told(self, done: Done, note: str = "") -> Done:
+        """Say what a stage has to tell; `note` says which of several it is."""
+        state = "unchanged, skipped" if done.skipped else stage.told(done.manifest.numbers)
+        kind = f" ({note})" if note else ""
+        if (done.folder, note) not in self._said:
+            self._said.add((done.folder, note))
+            self.say(f"{done.manifest.stage}{kind}: {state} → {done.folder}")
+        return done
+
+    @property
+    def _fit(self) -> set[str]:
+        """What decides a fit. One process is how fits were made before they could be shared."""
+        return FIT if self.options.processes == 1 else {*FIT, "processes"}
+
+
+def _model(name: str, spec: str) -> dict[str, Path]:
+    """A model's folder as an input; a hub id is a setting."""
+    folder = Path(spec).expanduser()
+    return {name: folder} if folder.is_dir() else {}

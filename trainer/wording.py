@@ -1,0 +1,123 @@
+"""What a report says, in the lines and rows that HTML and Markdown share."""
+
+from collections.abc import Mapping, Sequence
+
+from schemas.emotion import EMOTIONS
+from trainer import compare, stage
+from trainer.evaluate import Evaluation
+from trainer.facts import Facts
+
+
+def title(facts: Facts) -> str:
+    """Whose report it is."""
+    return f"Maum: retraining {facts.student}"
+
+
+def reasons(facts: Facts) -> list[str]:
+    """The verdict, and what speaks for it, a line each."""
+    if facts.comparison is None:
+        told = "there was no champion" if facts.version else "the gate was not asked"
+        return [f"verdict: {facts.verdict} ({told})"]
+    return compare.describe(facts.comparison).splitlines()
+
+
+def kept(facts: Facts) -> list[str]:
+    """What came in, and what of it was believed."""
+    lines = []
+    for step in facts.steps:
+        numbers = {key: int(value) for key, value in step.numbers.items() if value == int(value)}
+        if step.stage == "collect":
+            spans = ", ".join(f"{part}: {a} to {b - 1}" for part, (a, b) in step.offsets.items())
+            lines.append(
+                f"collected {numbers['samples']} samples ({numbers['low_margin']} of low margin), "
+                f"{numbers['repeats']} repeats and {numbers['quarantined']} malformed left out; "
+                f"offsets {spans}"
+            )
+        if step.stage == "select":
+            lines.append(
+                f"of {numbers['offered']} pseudo-labels the seed's filter accepts "
+                f"{numbers['seed_accepted']}, the calibrated one {numbers['calibrated_accepted']}; "
+                f"the student was fitted to {numbers[f'{facts.selection}_rows']} rows "
+                f"({facts.selection})"
+            )
+    return [*lines, f"the teacher's temperature is {facts.policy['temperature']:.2f}"]
+
+
+def production(facts: Facts) -> list[str]:
+    """What the review samples say of production."""
+    found = facts.production
+    if found is None:
+        return ["no review samples in this run"]
+    shares = ", ".join(
+        f"{name} {share:.1%} ({low:.1%} to {high:.1%})"
+        for name, (share, low, high) in found.prior.items()
+    )
+    auc = "too few texts" if found.text_drift_auc is None else with_interval(found.text_drift_auc)
+    accuracy = (
+        f"too few human labels ({found.labelled})"
+        if found.accuracy is None
+        else f"{with_interval(found.accuracy)} from {found.labelled} human labels"
+    )
+    classes = with_interval(found.class_divergence)
+    return [
+        f"accuracy of the serving model over all messages: {accuracy}",
+        f"emotions of all messages, by the serving model: {shares}",
+        f"text drift (a domain classifier's AUC; 0.5 is none): {auc}",
+        f"divergence of classes from the labelled data (0 to 1): {classes}",
+    ]
+
+
+def shown(name: str) -> str:
+    """A figure's name as people write it."""
+    return name.replace("_f1", "-F1")
+
+
+def score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
+    """A row a figure: each model's, with its interval."""
+    names = ["macro_f1", "weighted_f1", "accuracy", *EMOTIONS]
+    rows = [
+        [shown(name), *(with_interval(one.intervals[name]) for one in models.values())]
+        for name in names
+    ]
+    return [
+        *rows,
+        ["calibration error (ECE)", *(with_interval(one.ece) for one in models.values())],
+        ["Brier score (0 to 2)", *(with_interval(one.brier) for one in models.values())],
+        ["items", *(str(one.items) for one in models.values())],
+    ]
+
+
+def policy_rows(facts: Facts) -> list[list[str]]:
+    """The calibrated thresholds, and how many each policy accepted; an emotion a column."""
+    accepted = facts.policy["accepted"]
+    thresholds = facts.policy["thresholds"]
+    reached = [f"{thresholds[name]:.2f}" if thresholds[name] <= 1 else "never" for name in EMOTIONS]
+    rows = [["calibrated threshold", *reached]]
+    for name in ("seed", "calibrated"):
+        counts = [str(accepted[name].get(each, 0)) for each in EMOTIONS]
+        rows.append([f"accepted, {name}", *counts])
+    return rows
+
+
+def slice_rows(one: Evaluation) -> list[list[str]]:
+    """A row a slice of the evaluation set: name, value, items, accuracy, macro-F1."""
+    return [
+        [
+            each.name,
+            each.value,
+            str(each.items),
+            with_interval(each.accuracy),
+            with_interval(each.macro_f1),
+        ]
+        for each in one.slices
+    ]
+
+
+def step_rows(facts: Facts) -> list[list[str]]:
+    """A row a stage: name, folder, numbers."""
+    return [[step.stage, step.folder, stage.told(step.numbers)] for step in facts.steps]
+
+
+def with_interval(value: Sequence[float]) -> str:
+    """A figure, and the ends of its interval."""
+    return f"{value[0]:.3f} ({value[1]:.3f} to {value[2]:.3f})"
