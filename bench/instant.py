@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from schemas.emotion import EMOTIONS
 from worker import parts, serve
-from worker.classifier import Classifier, ModelId, load_tokenizer
+from worker.classifier import Classifier, ModelId
 from worker.engines import Tokens
 from worker.settings import BUNDLED_MODEL, KafkaSettings, WorkerSettings
+from worker.tokenizer import load_tokenizer
 
 SURE = 6.0  # a logit
 

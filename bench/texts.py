@@ -10,8 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from worker.classifier import load_tokenizer
 from worker.settings import BUNDLED_MODEL
+from worker.tokenizer import load_tokenizer
 
 SENTENCES: Final = Path(__file__).parent.parent / "data" / "train.tsv"
 COUNT: Final = 1024

@@ -11,7 +11,7 @@ from trainer.stage import StageError
 
 def expected() -> tuple[type[Exception], ...]:
     """What may go wrong in a run: each message is one clear line (or lists the pairs)."""
-    from worker.classifier import ModelError  # noqa: PLC0415  (lazy)
+    from worker.config import ModelError  # noqa: PLC0415  (lazy)
     from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
 
     return (

@@ -15,8 +15,8 @@ from schemas.promotion import ModelPromotion
 from trainer import publish, registry
 from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
-from worker import classifier
-from worker.classifier import ModelError
+from worker import config
+from worker.config import ModelError
 
 TOLD: Final = {"student", "teacher", "selection", "seed", "epochs", "student_learning_rate"}
 
@@ -48,7 +48,7 @@ def state(
     Raises RegistryError.
     """
     try:
-        labels = classifier.read_labels(classifier.read_config(model), model)
+        labels = config.read_labels(config.read_config(model), model)
     except ModelError as error:
         raise RegistryError(str(error)) from error
     told = options.model_dump(mode="json", include=TOLD)

@@ -89,8 +89,8 @@ def _run(_: argparse.Namespace) -> int:
 def _classify(arguments: argparse.Namespace) -> int:
     options = settings.load(WorkerSettings)
     from worker import logs, parts  # noqa: PLC0415
-    from worker.classifier import ModelError  # noqa: PLC0415
     from worker.classify import Run  # noqa: PLC0415
+    from worker.config import ModelError  # noqa: PLC0415
     from worker.engines import DeviceLostError, EngineError, InferenceError  # noqa: PLC0415
     from worker.inference import HopelessError  # noqa: PLC0415
     from worker.metrics import Metrics  # noqa: PLC0415

@@ -1,6 +1,5 @@
 """A model and its tokenizer: checked, loaded, warmed; text → token ids → probabilities."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from worker import engines
+from worker.config import ModelError, read_config, read_labels
 from worker.decision import reorder, softmax
 from worker.engines import Engine, InferenceError, Source, Tokens
+from worker.tokenizer import encode, load_tokenizer
 
 WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)
-
-
-class ModelError(Exception):
-    """The model is refused. The message is one clear line."""
+LEAST_LENGTH = 4  # tokens: two special ones, and something between
 
 
 class Tokenized(NamedTuple):
@@ -58,11 +56,13 @@ class Classifier:
         self._columns = reorder(labels)
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
-        """Encode `texts` in native threads; the interpreter's lock is free meanwhile."""
-        encodings = self._tokenizer.encode_batch_fast(list(texts))
+        """Encode `texts` in native threads; the interpreter's lock is free meanwhile.
+
+        Raises InferenceError.
+        """
         return [
             Tokenized(tuple(ids), len(ids) == self.max_length and bool(encoding.overflowing))
-            for encoding in encodings
+            for encoding in encode(self._tokenizer, texts)
             for ids in (encoding.ids,)
         ]
 
@@ -76,15 +76,20 @@ class Classifier:
         Raises InferenceError, also for a row whose logits are not finite.
         """
         logits = self.engine.run(prepared)
+        if logits.ndim != 2 or logits.shape[1] != len(self._columns):  # noqa: PLR2004  (a matrix)
+            raise InferenceError(f"WrongShape: the model returned logits of shape {logits.shape}")
         if not np.isfinite(logits).all():
             raise InferenceError("NotFinite: the model returned NaN or infinity")
         return softmax(logits)[:, self._columns]
 
     def warm_up(self, max_batch_tokens: int) -> None:
-        """Run one batch of each length bucket, so that no message pays for the first time."""
+        """Run one batch of each length bucket, so that no message pays for the first time.
+
+        Raises InferenceError.
+        """
         longest = [length for length in WARM_LENGTHS if length <= self.max_length]
         for length in longest or [self.max_length]:
-            row = (self._tokenizer.encode("안녕").ids * length)[:length]
+            row = (encode(self._tokenizer, ["안녕"])[0].ids * length)[:length]
             rows = max(1, max_batch_tokens // length)
             self.run(self.prepare([tuple(row)] * rows))
 
@@ -102,29 +107,31 @@ def load(  # noqa: PLR0913  (one argument a setting)
     """Load the sequence classifier in `folder` after checking it.
 
     `threads`: 0 means as many as the process may use. `cache`: where derived graphs are kept; the
-    user's cache folder by default. Raises ModelError or EngineError.
+    user's cache folder by default. Raises ModelError, EngineError or InferenceError.
     """
     config = read_config(folder)
     labels = read_labels(config, folder)
-    pad_id = int(config.get("pad_token_id") or 0)
-    positions = int(config.get("max_position_embeddings", max_length + pad_id + 1)) - pad_id - 1
+    pad_id = config.get("pad_token_id") or 0
+    positions = (config.get("max_position_embeddings") or max_length + pad_id + 1) - pad_id - 1
+    if positions < LEAST_LENGTH:
+        raise ModelError(f"{folder}: the model has room for {max(0, positions)} tokens")
     tokenizer = load_tokenizer(folder)
-    if tokenizer.get_vocab_size() > int(config.get("vocab_size", 0)):
+    if tokenizer.get_vocab_size() > config["vocab_size"]:
         message = (
             f"{folder}: the tokenizer has {tokenizer.get_vocab_size()} tokens, "
-            f"the model only {config.get('vocab_size')}; they do not belong together"
+            f"the model only {config['vocab_size']}; they do not belong together"
         )
         raise ModelError(message)
-    if not tokenizer.encode("").ids:
+    if not encode(tokenizer, [""])[0].ids:
         raise ModelError(f"{folder}: the tokenizer adds no special tokens, which the model expects")
     max_length = min(max_length, positions)
     tokenizer.enable_truncation(max_length)
     tokenizer.no_padding()
 
-    def encode(texts: Sequence[str]) -> list[Tokens]:
-        return [tuple(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(texts))]
+    def ids_of(texts: Sequence[str]) -> list[Tokens]:
+        return [tuple(encoding.ids) for encoding in encode(tokenizer, texts)]
 
-    source = Source(folder, pad_id, labels, encode, cache or cache_dir())
+    source = Source(folder, pad_id, labels, ids_of, cache or cache_dir())
     engine = engines.load(source, device, precision, threads or available_cores())
     return Classifier(model, tokenizer, engine, labels, max_length)
 
@@ -147,58 +154,3 @@ def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
         if quota > 0:
             return min(cores or 1, max(1, quota // period))
     return cores or 1
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """config.json of a model that may be loaded. Raises ModelError."""
-    path = folder / "config.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ModelError(f"{folder} holds no config.json: not a Hugging Face model") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    if not isinstance(config, dict):
-        raise ModelError(f"{path} is no JSON object")
-    if config.get("auto_map"):
-        raise ModelError(f"{folder} asks to run remote code (auto_map), which is refused")
-    architectures = config.get("architectures") or []
-    if not any(name.endswith("ForSequenceClassification") for name in architectures):
-        named = ", ".join(architectures) or "no architecture"
-        raise ModelError(f"{folder} is no sequence classifier: its config names {named}")
-    if not list(folder.glob("*.safetensors")):
-        pickled = any(folder.glob("*.bin"))
-        why = "only pickled weights (.bin), which are refused" if pickled else "no weights"
-        raise ModelError(f"{folder} has {why}; save the model as safetensors")
-    return config
-
-
-def read_labels(config: dict[str, Any], folder: Path) -> list[str]:
-    """The labels in logit order. Raises ModelError unless they are the six."""
-    id2label = config.get("id2label") or {}
-    try:
-        labels = [str(id2label[key]) for key in sorted(id2label, key=int)]
-        reorder(labels)
-    except ValueError as error:
-        raise ModelError(f"{folder}: {error}") from None
-    return labels
-
-
-def load_tokenizer(folder: Path) -> Tokenizer:
-    """The fast tokenizer of `folder`. Raises ModelError."""
-    path = folder / "tokenizer.json"
-    if path.exists():
-        try:
-            return Tokenizer.from_file(str(path))
-        except Exception as error:
-            raise ModelError(f"{path} cannot be read: {error}") from error
-    if not (folder / "vocab.txt").exists():
-        raise ModelError(f"{folder} has no tokenizer (tokenizer.json or vocab.txt)")
-    from transformers import AutoTokenizer  # noqa: PLC0415  (only old models lack tokenizer.json)
-
-    try:
-        slow = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"the tokenizer in {folder} cannot be loaded: {error}") from error
-    tokenizer: Tokenizer = slow.backend_tokenizer
-    return tokenizer

@@ -3,6 +3,7 @@
 from time import monotonic
 from typing import Final
 
+from schemas.promotion import ModelPromotion
 from worker import classifier as classifiers
 from worker import registry
 from worker.classifier import Classifier
@@ -15,7 +16,10 @@ DEFAULT_BATCH_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
 
 
 def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Classifier:
-    """The classifier that the settings name, warmed. Raises ModelError, EngineError."""
+    """The classifier that the settings name, warmed.
+
+    Raises ModelError, EngineError, InferenceError.
+    """
     found = resolved or registry.resolve(options.model, options.cache_dir)
     loaded = classifiers.load(
         found.folder,
@@ -28,6 +32,11 @@ def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Cla
     )
     loaded.warm_up(batch_tokens(options, loaded))
     return loaded
+
+
+def promoted(options: WorkerSettings, promotion: ModelPromotion) -> Classifier:
+    """The classifier of a promoted version. Raises ModelError, EngineError, InferenceError."""
+    return classifier(options, registry.fetch(promotion, options.cache_dir))
 
 
 def batch_tokens(options: WorkerSettings, loaded: Classifier) -> int:

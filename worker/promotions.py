@@ -11,7 +11,8 @@ from aiokafka.errors import KafkaError
 
 from schemas.promotion import ModelPromotion
 from worker import registry
-from worker.classifier import Classifier, ModelError
+from worker.classifier import Classifier
+from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
 from worker.metrics import Metrics
 
@@ -25,6 +26,7 @@ CANARIES: Final = (
     "ㅋㅋㅋㅋㅋㅋ",
     "",
     "네 알겠습니다 3시에 뵙겠습니다",
+    "𐎀𐎅 ꙮ",  # in no vocabulary: some tokenizers fail on what they don't know
 )
 
 Loader = Callable[[ModelPromotion], Classifier]
@@ -33,7 +35,9 @@ Loader = Callable[[ModelPromotion], Classifier]
 def try_out(classifier: Classifier) -> None:
     """Run the canary texts through `classifier`. Raises InferenceError where it fails on one."""
     rows = [encoded.tokens for encoded in classifier.tokenize(CANARIES)]
-    classifier.run(classifier.prepare(rows))
+    answers = len(classifier.run(classifier.prepare(rows)))
+    if answers != len(rows):
+        raise InferenceError(f"WrongShape: {answers} answers to {len(rows)} texts")
 
 
 class Promotions:

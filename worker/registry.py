@@ -17,7 +17,9 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from worker.classifier import ModelError, ModelId, cache_dir
+from worker.classifier import ModelId, cache_dir
+from worker.config import ModelError
+from worker.engines import first_line
 
 HUB_ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
 HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
@@ -53,8 +55,7 @@ def read_alias(spec: str) -> ModelPromotion:
         with fsspec.open(path, "rb") as file:
             return ModelPromotion.model_validate_json(file.read())
     except (OSError, ValueError, ImportError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(f"the alias {path} cannot be read: {first}") from error
+        raise ModelError(f"the alias {path} cannot be read: {first_line(error)}") from error
 
 
 def fetch(promotion: ModelPromotion, cache: Path | None = None) -> Resolved:
@@ -76,8 +77,11 @@ def _download(promotion: ModelPromotion, folder: Path) -> None:
     """Beside `folder` first, so that what stands there is always whole and checked."""
     import fsspec  # noqa: PLC0415  (lazy: only registries need it)
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
+    except OSError as error:
+        raise ModelError(f"{folder.parent} cannot be written: {error.strerror}") from error
     try:
         filesystem, path = fsspec.core.url_to_fs(promotion.uri)
         filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
@@ -85,7 +89,7 @@ def _download(promotion: ModelPromotion, folder: Path) -> None:
         if not folder.is_dir():  # another worker on this machine may have been first
             partial.rename(folder)
     except (OSError, ValueError, ImportError) as error:
-        raise ModelError(f"{promotion.uri} cannot be fetched: {error}") from error
+        raise ModelError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -104,9 +108,11 @@ def _check(folder: Path, sha256: str) -> None:
 def _verified(folder: Path) -> ModelManifest:
     try:
         stated = ModelManifest.model_validate_json((folder / manifest.FILE_NAME).read_bytes())
+        differences = manifest.verify(folder, stated)
     except ValidationError as error:
         raise ModelError(f"{folder / manifest.FILE_NAME} is no model manifest") from error
-    differences = manifest.verify(folder, stated)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read: {first_line(error)}") from error
     if differences:
         raise ModelError(f"{folder} differs from its manifest: {differences[0]}")
     return stated
@@ -116,7 +122,11 @@ def _from_folder(folder: Path) -> Resolved:
     if (folder / manifest.FILE_NAME).exists():
         stated = _verified(folder)
         return Resolved(folder, ModelId(stated.name, stated.version))
-    return Resolved(folder, ModelId(folder.resolve().name, _weights_hash(folder)))
+    try:
+        version = _weights_hash(folder)
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read: {first_line(error)}") from error
+    return Resolved(folder, ModelId(folder.resolve().name, version))
 
 
 def _from_hub(spec: str) -> Resolved:

@@ -14,8 +14,9 @@ from aiokafka.errors import KafkaError
 
 from worker import kafka, logs, parts, promotions, reach, registry, topics, tracing
 from worker.admin import Admin, Health
-from worker.classifier import Classifier, ModelError
+from worker.classifier import Classifier
 from worker.codec import now_text
+from worker.config import ModelError
 from worker.consumer import KafkaSource
 from worker.engines import DeviceLostError, EngineError, InferenceError
 from worker.inference import HopelessError, Inference
@@ -116,9 +117,7 @@ async def serve(
             if options.model.startswith("registry:"):
                 watcher = promotions.Promotions(
                     options.model,
-                    lambda promotion: parts.classifier(
-                        options, registry.fetch(promotion, options.cache_dir)
-                    ),
+                    lambda promotion: parts.promoted(options, promotion),
                     lambda new: swap(inference, new, metrics, health),
                     metrics,
                     options.model_poll_seconds,
@@ -149,7 +148,7 @@ def _load(options: WorkerSettings) -> tuple[str, Classifier]:
     if not options.model.startswith("registry:"):
         return "", parts.classifier(options)
     promotion = registry.read_alias(options.model)
-    return promotion.sha256, parts.classifier(options, registry.fetch(promotion, options.cache_dir))
+    return promotion.sha256, parts.promoted(options, promotion)
 
 
 async def _beat(health: Health) -> None:

@@ -6,8 +6,8 @@ import numpy as np
 
 from bench import texts
 from bench.cache import Alone, repeating
-from worker.classifier import load_tokenizer
 from worker.settings import BUNDLED_MODEL
+from worker.tokenizer import load_tokenizer
 
 
 def test_lengths_are_those_of_chat_and_comments() -> None:

@@ -17,7 +17,7 @@ from trainer import promote
 from trainer.registry import LOCK, LOCK_SECONDS, Registry, RegistryError
 from trainer.settings import TrainerSettings
 from worker import registry as workers
-from worker.classifier import ModelError
+from worker.config import ModelError
 
 NOW = "2026-11-24T04:00:00.000Z"
 MEMORY = "memory://models"

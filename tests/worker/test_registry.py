@@ -10,7 +10,8 @@ from schemas.emotion import EMOTIONS
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from worker import registry
-from worker.classifier import ModelError, ModelId
+from worker.classifier import ModelId
+from worker.config import ModelError
 
 NOW = "2024-05-01T12:00:00.123Z"
 

@@ -33,6 +33,12 @@ class EngineError(Exception):
     """The engine cannot be had here (device, precision, library). The message says what to do."""
 
 
+def first_line(error: BaseException) -> str:
+    """What a library says of a file, in one line: its first, after the kind of the error."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A model on disk, and what an engine has to know to load and check it."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from schemas import manifest as model_manifest
 from schemas.manifest import Int8Check, ModelManifest, Sha256
 from schemas.record import Record
-from worker.engines import Engine, EngineError, Source, agreement
+from worker.engines import Engine, EngineError, Source, agreement, first_line
 from worker.engines.onnx import OnnxEngine
 
 log = structlog.get_logger(__name__)
@@ -65,6 +65,8 @@ def load(source: Source, precision: str, threads: int) -> Engine:
         return _load(source, precision, threads)
     except MemoryError as error:
         raise EngineError(f"the model in {source.folder} does not fit into memory") from error
+    except OSError as error:
+        raise EngineError(f"{source.folder} cannot be read: {first_line(error)}") from error
     except EngineError as error:
         if precision == "int8":
             raise EngineError(f"WORKER_PRECISION=int8 is refused: {error}") from error
@@ -169,7 +171,10 @@ def _keep(export: Export, folder: Path) -> None:
 
 
 def make(source: Source, threads: int) -> Export:
-    """Write both graphs and check them: fp32 against PyTorch, int8 against fp32."""
+    """Write both graphs and check them: fp32 against PyTorch, int8 against fp32.
+
+    Raises EngineError, InferenceError.
+    """
     from worker.engines import graph  # noqa: PLC0415  (lazy: once for a model)
 
     golden = agreement.read_golden()
@@ -178,6 +183,8 @@ def make(source: Source, threads: int) -> Export:
     some = rows[:: max(1, len(rows) // COMPARED)]
     apart = agreement.logits_of(_torch(source, threads), some) - agreement.logits_of(exact, some)
     difference = float(np.abs(apart).max())
+    if not np.isfinite(difference):
+        raise EngineError("the model returns NaN or infinity")
     int8 = graph.build(source.folder, weight_limit())
     check = agreement.compare(
         agreement.logits_of(exact, rows),

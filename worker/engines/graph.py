@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
-from worker.engines import EngineError
+from worker.engines import EngineError, first_line
 
 Array = NDArray[Any]
 
@@ -26,6 +26,16 @@ MICROSOFT: Final = "com.microsoft"  # the domain of ONNX Runtime's fused operato
 OPSET: Final = 17
 IR_VERSION: Final = 8
 TINY: Final = np.float32(1e-12)
+# Numbers and weights that do not fit together, or are none.
+UNFIT: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    OSError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 MAX_BYTES: Final = 2_000_000_000  # what one protobuf message can hold, less the nodes
 
 
@@ -77,8 +87,9 @@ def build(folder: Path, weight_limit: int | None = None) -> bytes:
                 file = files.enter_context(safe_open(path, framework="numpy"))
                 weights |= dict.fromkeys(file.keys(), file)
             return _Writer(config, FAMILIES[kind], weights, weight_limit).write()
-    except (SafetensorError, OSError, TypeError, AttributeError) as error:
-        raise EngineError(f"the weights in {folder} cannot be read: {error}") from error
+    except UNFIT as error:
+        message = f"no ONNX graph can be made of {folder}: {first_line(error)}"
+        raise EngineError(message) from error
 
 
 class _Writer:

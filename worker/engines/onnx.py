@@ -22,6 +22,8 @@ REFUSALS = (
     errors.RuntimeException,
     MemoryError,
 )
+INPUTS = ["firsts", "ids", "index", "lengths", "places"]
+OUTPUTS = [("logits", "tensor(float)")]
 NO_MEMORY = "Failed to allocate memory"  # as ONNX Runtime's arena says it
 
 
@@ -64,6 +66,11 @@ class OnnxEngine:
         except REFUSALS as error:
             first = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
             raise EngineError(f"ONNX Runtime cannot load the model: {first}") from error
+        # A graph may come with a model, from wherever that comes.
+        inputs = sorted(each.name for each in session.get_inputs())
+        outputs = [(each.name, each.type) for each in session.get_outputs()]
+        if inputs != INPUTS or outputs != OUTPUTS:
+            raise EngineError("the ONNX graph is none of ours: other inputs or outputs")
         return cls(session, precision)
 
     def prepare(self, rows: Sequence[Tokens]) -> dict[str, NDArray[Any]]:

@@ -15,6 +15,7 @@ from worker.engines import (
     InferenceError,
     OutOfMemoryError,
     Tokens,
+    first_line,
     padded,
 )
 
@@ -85,9 +86,8 @@ class TorchEngine:
         except (torch.OutOfMemoryError, MemoryError) as error:
             message = f"the model in {folder} does not fit into the memory of {device}"
             raise EngineError(message) from error
-        except (OSError, ValueError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
-            message = f"the weights in {folder} cannot be loaded: {first}"
+        except Exception as error:  # transformers and safetensors promise no kinds of errors
+            message = f"the model in {folder} cannot be loaded: {first_line(error)}"
             raise EngineError(message) from error
         if loading["missing_keys"]:
             # transformers would fill them with random numbers, and serve.
@@ -130,5 +130,5 @@ class TorchEngine:
             raise OutOfMemoryError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
         except torch.AcceleratorError as error:
             raise DeviceLostError(str(error).splitlines()[0]) from error
-        except (RuntimeError, IndexError, ValueError) as error:
+        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
