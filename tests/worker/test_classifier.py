@@ -16,7 +16,8 @@ from transformers import pipeline
 
 from schemas.emotion import EMOTIONS
 from worker import classifier as classifiers
-from worker.classifier import Classifier, ModelError, ModelId
+from worker.classifier import Classifier, ModelId
+from worker.config import ModelError
 from worker.decision import Decision
 from worker.engines import EngineError
 
@@ -39,33 +40,53 @@ class Pair:
 
     classifier: Classifier
     expected: NDArray[np.float64]
+    ids: list[list[int]]
 
     def scores(self, texts: list[str]) -> NDArray[np.float64]:
         rows = [each.tokens for each in self.classifier.tokenize(texts)]
         return self.classifier.run(self.classifier.prepare(rows))
 
 
-@pytest.fixture(scope="module", params=["tokenizer.json", "vocab.txt"])
+def as_bert(folder: Path, **settings: object) -> None:
+    """Have transformers build its own BertTokenizer from the vocabulary in tokenizer.json."""
+    stated = {"tokenizer_class": "BertTokenizer", **settings}
+    (folder / "tokenizer_config.json").write_text(json.dumps(stated), encoding="utf-8")
+
+
+KINDS: dict[str, Callable[[Path], None]] = {
+    "tokenizer.json": lambda _: None,
+    "vocab.txt": tiny.with_vocabulary_alone,
+    "Bert, cased": lambda folder: as_bert(folder, do_lower_case=False),
+    # Its tokenizer.json keeps the case; transformers does not.
+    "Bert, lower case": lambda folder: as_bert(folder, do_lower_case=True),
+    "Bert, case unsaid": as_bert,
+}
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def pair(
     request: pytest.FixtureRequest, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Pair:
-    folder = tiny_model
-    if request.param == "vocab.txt":
-        folder = tmp_path_factory.mktemp("models") / "old"
-        shutil.copytree(tiny_model, folder)
-        tiny.with_vocabulary_alone(folder)
+    folder = tmp_path_factory.mktemp("models") / "copy"
+    shutil.copytree(tiny_model, folder)
+    KINDS[request.param](folder)
     reference = pipeline("text-classification", model=str(folder), top_k=None, device="cpu")
     expected = []
     for text in TEXTS:
         answer: Any = reference([text], truncation=True, max_length=256)
         scores = {each["label"]: each["score"] for each in answer[0]}
         expected.append([scores[emotion] for emotion in EMOTIONS])
-    return Pair(load(folder), np.array(expected))
+    ids = reference.tokenizer(TEXTS, truncation=True, max_length=256)["input_ids"]
+    return Pair(load(folder), np.array(expected), ids)
 
 
 def test_the_texts_are_told_apart(pair: Pair) -> None:
     assert len({int(top) for top in pair.expected.argmax(axis=1)}) > 1
     assert np.ptp(pair.expected, axis=0).max() > 0.05
+
+
+def test_the_token_ids_are_those_of_the_pipeline(pair: Pair) -> None:
+    assert [list(each.tokens) for each in pair.classifier.tokenize(TEXTS)] == pair.ids
 
 
 def test_each_text_alone_scores_as_the_pipeline_does(pair: Pair) -> None:
@@ -90,8 +111,8 @@ async def test_texts_score_the_same_through_the_inference_stage(pair: Pair, budg
     assert np.abs(scores - pair.expected).max() < 2e-5  # published scores are cut to six digits
 
 
-def test_only_what_is_longer_than_the_limit_is_truncated(pair: Pair) -> None:
-    tokenized = pair.classifier.tokenize(["글 " * 254, "글 " * 255, "", *TEXTS])
+def test_only_what_is_longer_than_the_limit_is_truncated(tiny_model: Path) -> None:
+    tokenized = load(tiny_model).tokenize(["글 " * 254, "글 " * 255, "", *TEXTS])
     assert [len(each.tokens) for each in tokenized[:3]] == [256, 256, 2]
     assert [each.truncated for each in tokenized[:3]] == [False, True, False]
     assert [each.truncated for each in tokenized[3:]] == [len(text) > 5_000 for text in TEXTS]
@@ -203,6 +224,10 @@ def too_small_a_vocabulary(folder: Path) -> None:
     change(folder, lambda config: config.update(vocab_size=10))
 
 
+def several_labels_at_once(folder: Path) -> None:
+    change(folder, lambda config: config.update(problem_type="multi_label_classification"))
+
+
 def no_special_tokens(folder: Path) -> None:
     made = tiny.tokenizer()
     made.post_processor = None
@@ -225,6 +250,7 @@ def no_special_tokens(folder: Path) -> None:
         (config_is_a_list, "is no JSON object"),
         (no_classifier, "no sequence classifier: its config names RobertaForMaskedLM"),
         (too_small_a_vocabulary, "do not belong together"),
+        (several_labels_at_once, "made for multi_label_classification .*one emotion"),
         (no_special_tokens, "adds no special tokens"),
     ],
 )
