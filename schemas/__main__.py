@@ -3,16 +3,16 @@
 Exit codes: 0 done, 1 a file could not be written, 2 the arguments are wrong.
 """
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 import orjson
 
 from schemas import asyncapi
+from schemas.arguments import Parser
 from schemas.chat import ChatMessage
 from schemas.emotion import EmotionEvent
 from schemas.manifest import ModelManifest
@@ -40,16 +40,9 @@ DOCUMENTS: dict[str, Callable[[], dict[str, Any]]] = {
 }
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says a mistake in one line, without the usage before it."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the arguments ask. Raises SystemExit (2) where they are wrong."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m schemas",
         description="Print the JSON Schema of every record, and the topics as AsyncAPI 3.0.",
     )

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from schemas.arguments import Parser
 from trainer import __version__
 from trainer.settings import TrainerSettings
 from worker import settings
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m trainer",
         description="From what the worker was unsure of to a better model in the running worker.",
         epilog="Settings, from the environment or a .env file:\n\n"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Final
 
+from schemas.arguments import Parser
 from worker import __version__, settings
 from worker.settings import KafkaSettings, SettingsError, WorkerSettings
 
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m worker",
         description="Streams Korean chat messages through an emotion classifier, exactly once.",
         epilog="Settings, from the environment or a .env file:\n\n"

@@ -59,12 +59,21 @@ def _ssl_context(settings: KafkaSettings) -> ssl.SSLContext:
         ) from error
     if settings.ssl_certfile:
         try:
-            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+            context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile, _no_password)
         except (OSError, ssl.SSLError) as error:
             raise SettingsError(
                 [f"KAFKA_SSL_CERTFILE, KAFKA_SSL_KEYFILE: cannot be used together ({error})"]
             ) from error
     return context
+
+
+def _no_password() -> str:
+    """Asked for by an encrypted key; OpenSSL would ask on the terminal, and wait."""
+    mistake = (
+        "KAFKA_SSL_KEYFILE: the key is encrypted, and no setting holds its password; decrypt it "
+        "(openssl pkey -in KEY -out PLAIN) into a file that none but the worker may read"
+    )
+    raise SettingsError([mistake])
 
 
 TOO_LARGE: Final = (

@@ -76,6 +76,7 @@ def test_help_lists_every_command_and_setting_and_loads_nothing_heavy() -> None:
     [
         ("TRAINER_EPOCHS", "0", "TRAINER_EPOCHS: Input should be greater than"),
         ("TRAINER_EPOCH", "3", "TRAINER_EPOCH: unknown setting; did you mean TRAINER_EPOCHS?"),
+        ("trainer_epoch", "3", "trainer_epoch: unknown setting; did you mean TRAINER_EPOCHS?"),
         ("TRAINER_SELECTION", "all", "TRAINER_SELECTION: Input should be 'seed' or 'calibrated'"),
         ("TRAINER_HUMAN_SHARE", "0.9", "TRAINER_HUMAN_SHARE and TRAINER_REPLAY_SHARE together"),
         ("TRAINER_REVIEW_TOPIC", "no spaces", "TRAINER_REVIEW_TOPIC: String should match"),
@@ -96,12 +97,18 @@ def test_a_mistake_is_one_line_and_exits_with_2(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["teech"], ["review", "burn"], ["review", "label", "--limit=0"]]
+    "arguments",
+    [[], ["teech"], ["review", "burn"], ["review", "label", "--limit=0"], ["run", "--fast"]],
+    ids=str,
 )
-def test_a_wrong_argument_exits_with_2(arguments: list[str]) -> None:
+def test_a_wrong_argument_is_one_line_and_exits_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         program.main(arguments)
     assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m trainer")
 
 
 def test_an_export_without_a_file_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,8 @@
 """The cluster's errors, each as one line that says what to do."""
 
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,25 @@ def test_a_missing_client_certificate_is_a_mistake_in_the_settings(tmp_path: Pat
                 ssl_certfile=file,
             )
         )
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the key")
+def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_password(tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.pem" for name in ("key", "certificate")}
+    command = (
+        "openssl req -x509 -newkey rsa:2048 -days 1 -subj /CN=maum -passout pass:secret "
+        f"-keyout {files['key']} -out {files['certificate']}"
+    )
+    subprocess.run(shlex.split(command), check=True, capture_output=True)
+    with pytest.raises(SettingsError, match="KAFKA_SSL_KEYFILE: the key is encrypted") as raised:
+        kafka.connection(
+            KafkaSettings(
+                security_protocol="SSL",
+                ssl_certfile=files["certificate"],
+                ssl_keyfile=files["key"],
+            )
+        )
+    assert len(raised.value.mistakes) == 1
 
 
 def test_a_plain_connection_needs_no_certificates() -> None:
