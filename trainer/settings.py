@@ -6,7 +6,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.settings import Topic
+from worker.settings import ENV_FILE, Topic
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
 
@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 class TrainerSettings(BaseSettings):
     """The trainer."""
 
-    model_config = SettingsConfigDict(env_prefix="TRAINER_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="TRAINER_", env_file=ENV_FILE, extra="ignore")
 
     # Where things are.
     registry: str = Field("registry", min_length=1, description="folder or fsspec URL of models")

@@ -13,6 +13,12 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 BUNDLED_MODEL: Final = Path(__file__).resolve().parent.parent / "models" / "maum-small"
 
+ENV_FILE: Final = ".env"
+
+# KAFKA_ is the prefix of Kafka's own tools as well (KAFKA_HEAP_OPTS): what is this near to one of
+# ours is a misspelling of it; KAFKA_SSL_KEY_PASSWORD is not.
+NEAR: Final = 0.84
+
 # Kubernetes and Docker links inject these for a service that happens to be called "worker".
 INJECTED: Final = re.compile(r"^WORKER_(SERVICE_.*|PORT|PORT_\d+_.*)$")
 
@@ -42,7 +48,7 @@ def _servers(text: str) -> str:
 class KafkaSettings(BaseSettings):
     """The cluster, for worker and trainer."""
 
-    model_config = SettingsConfigDict(env_prefix="KAFKA_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="KAFKA_", env_file=ENV_FILE, extra="ignore")
 
     bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
         "localhost:9092", description="host:port, comma separated"
@@ -78,7 +84,7 @@ Topic = Annotated[str, Field(pattern=r"^[a-zA-Z0-9._-]{1,249}$")]
 class WorkerSettings(BaseSettings):
     """The worker."""
 
-    model_config = SettingsConfigDict(env_prefix="WORKER_", env_file=".env", extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="WORKER_", env_file=ENV_FILE, extra="ignore")
 
     group_id: str = Field("maum-worker", min_length=1, description="consumer group")
     input_topic: Topic = Field("chat.messages", description="topic of ChatMessage")
@@ -190,7 +196,7 @@ def load(kind: type[S], environment: Mapping[str, object] | None = None) -> S:
     """Read settings from the environment and `.env`. Raises SettingsError."""
     prefix = str(kind.model_config["env_prefix"])
     if environment is None:
-        environment = {**dotenv_values(".env"), **os.environ}
+        environment = {**_env_file(), **os.environ}
     mistakes = list(_unknown(kind, prefix, environment))
     try:
         settings = kind()
@@ -207,18 +213,31 @@ def load(kind: type[S], environment: Mapping[str, object] | None = None) -> S:
     return settings
 
 
+def _env_file() -> Mapping[str, object]:
+    try:
+        return dotenv_values(ENV_FILE)
+    except UnicodeDecodeError as error:
+        message = f"{ENV_FILE}: is not UTF-8 (its byte {error.start + 1}); save it as that"
+        raise SettingsError([message]) from None
+    except OSError as error:
+        raise SettingsError([f"{ENV_FILE}: cannot be read: {error.strerror}"]) from None
+
+
 def _unknown(
     kind: type[BaseSettings], prefix: str, environment: Mapping[str, object]
 ) -> Iterator[str]:
     """Misspelt settings would be ignored silently; only WORKER_ and TRAINER_ are ours alone."""
-    if prefix == "KAFKA_":
-        return
-    known = [f"{prefix}{name.upper()}" for name in kind.model_fields]
+    known = [name.upper() for name in kind.model_fields]
+    ours = prefix != "KAFKA_"
     for name in environment:
-        if name.startswith(prefix) and name not in known and not INJECTED.match(name):
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else "; --help lists all"
-            yield f"{name}: unknown setting{hint}"
+        upper = name.upper()  # as pydantic reads them, in any case
+        rest = upper.removeprefix(prefix)
+        if rest in {upper, *known} or INJECTED.match(upper):
+            continue
+        near = difflib.get_close_matches(rest, known, n=1, cutoff=0.6 if ours else NEAR)
+        if near or ours:
+            hint = f"did you mean {prefix}{near[0]}?" if near else "--help lists all"
+            yield f"{name}: unknown setting; {hint}"
 
 
 def describe(*kinds: type[BaseSettings]) -> str:

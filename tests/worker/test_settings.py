@@ -89,6 +89,62 @@ def test_an_unknown_setting_in_the_env_file_is_refused_too(
     assert mistakes(capsys) == ["WORKER_DELIVERRY: unknown setting; did you mean WORKER_DELIVERY?"]
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("worker_max_lenght", "WORKER_MAX_LENGTH"),
+        ("KAFKA_BOOTSTRAP_SERVER", "KAFKA_BOOTSTRAP_SERVERS"),
+        ("KAFKA_SASL_MECHANISMS", "KAFKA_SASL_MECHANISM"),
+        ("kafka_ssl_key_file", "KAFKA_SSL_KEYFILE"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_in_lower_case_and_of_the_cluster_as_well(
+    monkeypatch: pytest.MonkeyPatch, name: str, meant: str
+) -> None:
+    monkeypatch.setenv(name, "8")
+    with pytest.raises(SettingsError) as caught:
+        settings.load(KafkaSettings if meant.startswith("KAFKA_") else WorkerSettings)
+    assert caught.value.mistakes == [f"{name}: unknown setting; did you mean {meant}?"]
+
+
+def test_a_setting_in_lower_case_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("worker_max_length", "8")
+    assert settings.load(WorkerSettings).max_length == 8
+
+
+def test_what_belongs_to_kafkas_own_tools_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "KAFKA_HOME",
+        "KAFKA_HEAP_OPTS",
+        "KAFKA_LOG_DIRS",
+        "KAFKA_SSL_KEY_PASSWORD",
+        "KAFKA_SASL_ENABLED_MECHANISMS",
+        "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP",
+        "KAFKA_SECURITY_INTER_BROKER_PROTOCOL",
+    ):
+        monkeypatch.setenv(name, "1")
+    settings.load(KafkaSettings)
+
+
+def test_an_env_file_that_is_not_utf_8_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_bytes("WORKER_GROUP_ID=마음\n".encode("cp949"))
+    assert mistakes(capsys) == [".env: is not UTF-8 (its byte 17); save it as that"]
+
+
+def test_an_env_file_that_cannot_be_read_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").touch()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")  # root, who may run this, is never refused
+
+    monkeypatch.setattr("worker.settings.dotenv_values", refuse)
+    assert mistakes(capsys) == [".env: cannot be read: Permission denied"]
+
+
 def test_what_kubernetes_injects_for_a_service_called_worker_is_ignored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -202,10 +258,19 @@ def test_help_lists_every_setting_and_loads_nothing_heavy() -> None:
     assert [name for name in CONTRACT if f"  {name} (" not in done.stdout] == []
 
 
-def test_a_wrong_argument_exits_with_2() -> None:
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["clasify"], ["run", "--now"], ["topics", "--partitions=0"], ["run", "two\nlines"]],
+    ids=str,
+)
+def test_a_wrong_argument_is_one_line_and_exits_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
-        program.main(["clasify"])
+        program.main(arguments)
     assert caught.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("python -m worker")
 
 
 def test_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
