@@ -1,6 +1,7 @@
 """The worker's path without Kafka: lines in, emotion events out, in input order."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import time
@@ -114,6 +115,8 @@ class Run:
             *lines, rest = (rest + chunk).split(b"\n")
             if not more and rest:
                 lines, rest = [rest], b""
+            if lines and not offset:  # files from Windows begin with a mark that is no text
+                lines[0] = lines[0].removeprefix(BOM_UTF8)
             now_ms = int(time() * 1000)
             records = [
                 Line(offset + place, line.removesuffix(b"\r"), now_ms)
@@ -186,7 +189,8 @@ def _raise_first(serving: "asyncio.Task[None]") -> None:
 def read(line: Line, max_bytes: int) -> Chat:
     """A ChatMessage as JSON, or else the line itself as the text. Raises DecodeError."""
     text = line.value.strip()
-    if text.startswith(b"{") and text.endswith(b"}"):
+    # A quote after the brace is meant as JSON even where the line was cut short or goes on.
+    if text.startswith(b"{") and (text.endswith(b"}") or text[1:].lstrip().startswith(b'"')):
         return codec.decode(text, max_bytes)
     # Plain text takes the same way as JSON does, so the same limits and complaints hold.
     try:

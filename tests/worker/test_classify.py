@@ -177,5 +177,40 @@ async def test_a_broken_model_ends_the_run() -> None:
         await run_over(inference, [f"w{number}" for number in range(2, 200)])
 
 
+@pytest.mark.parametrize("line", ["w2 w3", '{"message_id":"1","text":"w2 w3"}'])
+async def test_the_mark_at_the_start_of_a_file_from_windows_is_no_part_of_it(line: str) -> None:
+    engine = FakeEngine()
+    bad, events, complaints = await run_over(
+        inference_of(fake_classifier(engine)), ["\ufeff" + line, "w4"]
+    )
+    assert (bad, complaints) == (0, [])
+    assert [json.loads(event)["message_id"] for event in events] == ["1", "2"]
+    assert sorted(row for batch in engine.batches for row in batch) == [(0, 2, 3), (0, 4)]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"message_id":"cut","text":"w2',
+        '{"message_id":"cut"',
+        '  { "message_id"',
+        '{"',
+        '{"message_id":"m","text":"w2"} trailing',
+    ],
+)
+async def test_a_line_that_is_meant_as_json_and_is_none_is_complained_of(line: str) -> None:
+    bad, events, (complaint,) = await run_over(
+        inference_of(fake_classifier(FakeEngine())), [line, "w3"]
+    )
+    assert (bad, len(events)) == (1, 1)
+    assert complaint.startswith("line 1: undecodable: JSONDecodeError: ")
+
+
+@pytest.mark.parametrize("line", ["{", "{w2", "{ w2 } w3", 'w2 {"', "{^_^} w2"])
+async def test_a_brace_alone_makes_no_json(line: str) -> None:
+    inference = inference_of(fake_classifier(FakeEngine()))
+    assert (await run_over(inference, [line]))[0] == 0
+
+
 async def test_an_empty_file_has_no_events() -> None:
     assert await run_over(inference_of(fake_classifier(FakeEngine())), []) == (0, [], [])
