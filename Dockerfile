@@ -42,7 +42,9 @@ FROM dependencies AS trainer-dependencies
 RUN pip install --constraint constraints.txt --requirement trainer.txt
 
 FROM python:3.11-slim AS base
-RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin maum
+# /var/lib/maum is in both images, so that a volume belongs to this user whoever mounts it first.
+RUN useradd --uid 10001 --user-group --create-home --shell /usr/sbin/nologin maum \
+    && install --directory --owner=maum --group=maum /var/lib/maum
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
@@ -58,6 +60,13 @@ STOPSIGNAL SIGTERM
 FROM base AS trainer
 COPY --from=trainer-dependencies /opt/venv /opt/venv
 COPY trainer/ trainer/
+COPY data/train.tsv data/
+# What outlives the container: the stages' files (a killed run goes on from them), the registry that
+# workers follow, and the models that were downloaded.
+ENV TRAINER_WORK=/var/lib/maum/runs \
+    TRAINER_REGISTRY=/var/lib/maum/registry \
+    HF_HOME=/var/lib/maum/huggingface
+VOLUME /var/lib/maum
 ENTRYPOINT ["python", "-m", "trainer"]
 CMD ["run"]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from trainer.settings import TrainerSettings
 from worker.metrics import Metrics
 from worker.settings import KafkaSettings, WorkerSettings
 
@@ -84,9 +85,10 @@ def test_no_two_panels_overlap() -> None:
 def test_containers_set_only_settings_that_exist() -> None:
     known = {f"KAFKA_{name}".upper() for name in KafkaSettings.model_fields}
     known |= {f"WORKER_{name}".upper() for name in WorkerSettings.model_fields}
+    known |= {f"TRAINER_{name}".upper() for name in TrainerSettings.model_fields}
     image = (DEPLOY.parent / "Dockerfile").read_text()
-    assert set(re.findall(r"WORKER_\w+", image)) <= known
-    for name in ("topics", "worker"):
+    assert set(re.findall(r"(?:WORKER|TRAINER)_\w+", image)) <= known
+    for name in ("topics", "worker", "trainer"):
         assert set(compose()["services"][name]["environment"]) <= known
 
 
