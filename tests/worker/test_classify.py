@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -79,6 +80,18 @@ def test_a_model_that_cannot_serve_is_one_line(tmp_path: Path) -> None:
     assert "Traceback" not in errors
     (line,) = (line for line in errors.splitlines() if line.startswith("worker: "))
     assert line.endswith("holds no config.json: not a Hugging Face model")
+
+
+def test_a_model_whose_weights_are_cut_short_is_one_line(tiny_model: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    done = classify_command(folder, tmp_path, "네\n".encode())
+    assert (done.returncode, done.stdout) == (1, b"")
+    errors = done.stderr.decode()
+    assert "Traceback" not in errors
+    (line,) = (line for line in errors.splitlines() if line.startswith("worker: "))
+    assert "cannot be loaded: SafetensorError: " in line
 
 
 def test_the_bundled_model_knows_joy_from_sadness(tmp_path: Path) -> None:
