@@ -76,6 +76,7 @@ def pair(
         answer: Any = reference([text], truncation=True, max_length=256)
         scores = {each["label"]: each["score"] for each in answer[0]}
         expected.append([scores[emotion] for emotion in EMOTIONS])
+    assert reference.tokenizer is not None
     ids = reference.tokenizer(TEXTS, truncation=True, max_length=256)["input_ids"]
     return Pair(load(folder), np.array(expected), ids)
 
