@@ -1,12 +1,13 @@
 """What stands in for the parts around the one under test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from aiokafka import TopicPartition
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -15,7 +16,8 @@ from tokenizers.processors import TemplateProcessing
 
 from schemas.emotion import EMOTIONS
 from worker.classifier import Classifier, ModelId
-from worker.codec import Headers
+from worker.codec import Headers, Output
+from worker.consumer import Assignments, Fetched
 from worker.engines import Tokens
 from worker.inference import Inference, Verdict
 from worker.metrics import Metrics
@@ -140,3 +142,74 @@ async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdic
     """All verdicts, in the order of `texts`; the stage is closed then."""
     async with running(inference) as asker:
         return await asker.ask(texts)
+
+
+SOURCE = TopicPartition("chat.messages", 2)
+
+
+class FakeSource:
+    """An input of one partition, `SOURCE`, which is given at the start."""
+
+    def __init__(self, committed: int = 0, end: int = 0) -> None:
+        """`committed`: where it begins; `end`: of the log, as others see it."""
+        self.committed = committed
+        self.end = end
+        self.resumed: asyncio.Queue[None] = asyncio.Queue()  # one for each time
+        self._fetched: asyncio.Queue[Fetched] = asyncio.Queue()
+
+    def bring(self, *records: FakeRecord) -> None:
+        """Let the next poll have these."""
+        self._fetched.put_nowait({SOURCE: records})
+
+    async def start(self, assignments: Assignments) -> None:
+        assignments.assigned([SOURCE])
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Fetched:  # noqa: ARG002
+        return await self._fetched.get()
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002
+        self.resumed.put_nowait(None)
+
+    async def rewind(self, partition: TopicPartition) -> int:  # noqa: ARG002
+        return self.committed
+
+    async def position(self, partition: TopicPartition) -> int | None:  # noqa: ARG002
+        return None
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.end)
+
+    async def commit(self, partition: TopicPartition, next_offset: int) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class FakePublisher:
+    """Keeps what is published; `faults` are raised first, one a call, and `takes` runs in each."""
+
+    def __init__(self, *faults: Exception, takes: Callable[[], None] = lambda: None) -> None:
+        self.published: list[list[Output]] = []
+        self.go_on = asyncio.Event()  # cleared: results wait
+        self.go_on.set()
+        self.faults = list(faults)
+        self._takes = takes
+
+    async def open(self, source: TopicPartition) -> None: ...
+
+    async def publish(
+        self,
+        source: TopicPartition,  # noqa: ARG002
+        outputs: Sequence[Output],
+        next_offset: int,  # noqa: ARG002
+    ) -> None:
+        await self.go_on.wait()
+        self._takes()
+        if self.faults:
+            raise self.faults.pop(0)
+        self.published.append(list(outputs))
+
+    async def close(self, source: TopicPartition) -> None: ...
+
+    async def stop(self) -> None: ...
