@@ -1,6 +1,7 @@
 """What stands in for the parts around the one under test."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ from worker.inference import Inference, Verdict
 from worker.metrics import Metrics
 
 MODEL = ModelId("fake", "1")
+SOURCE = TopicPartition("chat.messages", 2)  # of a FakeRecord
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,19 @@ class FakeRecord:
     partition: int = 2
     offset: int = 41
     timestamp: int = 1_714_564_800_123  # epoch milliseconds
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
@@ -75,11 +90,14 @@ def fake_classifier(engine: FakeEngine, model: ModelId = MODEL) -> Classifier:
 
 
 def inference_of(
-    classifier: Classifier, max_batch_tokens: int = 64, cache_entries: int = 0
+    classifier: Classifier,
+    max_batch_tokens: int = 64,
+    cache_entries: int = 0,
+    metrics: Metrics | None = None,
 ) -> Inference:
     return Inference(
         classifier,
-        Metrics(),
+        metrics or Metrics(),
         max_batch_tokens=max_batch_tokens,
         max_wait=1.0,
         margin_threshold=0.2,
@@ -144,9 +162,6 @@ async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdic
         return await asker.ask(texts)
 
 
-SOURCE = TopicPartition("chat.messages", 2)
-
-
 class FakeSource:
     """An input of one partition, `SOURCE`, which is given at the start."""
 
@@ -155,17 +170,18 @@ class FakeSource:
         self.committed = committed
         self.end = end
         self.resumed: asyncio.Queue[None] = asyncio.Queue()  # one for each time
-        self._fetched: asyncio.Queue[Fetched] = asyncio.Queue()
+        self._fetched: deque[Fetched] = deque()
 
     def bring(self, *records: FakeRecord) -> None:
         """Let the next poll have these."""
-        self._fetched.put_nowait({SOURCE: records})
+        self._fetched.append({SOURCE: records})
 
     async def start(self, assignments: Assignments) -> None:
         assignments.assigned([SOURCE])
 
     async def poll(self, max_records: int, timeout_ms: int) -> Fetched:  # noqa: ARG002
-        return await self._fetched.get()
+        await asyncio.sleep(0)
+        return self._fetched.popleft() if self._fetched else {}
 
     def pause(self, partitions: Collection[TopicPartition]) -> None: ...
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 
 import orjson
 import pytest
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
 from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from schemas.deadletter import Reason
+from worker import lane as lanes
 from worker.codec import Chat
 from worker.decision import Decision
 from worker.lane import Lane, Limits, Outcome
@@ -18,7 +19,7 @@ from worker.metrics import Metrics
 from worker.outcome import Router
 from worker.settings import WorkerSettings
 
-from .fakes import MODEL, SOURCE, FakePublisher, FakeRecord, FakeSource
+from .fakes import MODEL, SOURCE, Clock, FakePublisher, FakeRecord, FakeSource
 
 TEXT = "이 글은 어디에도 적히지 않는다"
 SENT_MS = 1_000_000
@@ -26,24 +27,11 @@ ROUTER = Router(WorkerSettings(review_sample_rate=0.0, _env_file=None))
 
 
 @dataclass
-class Clock:
-    """Wall clock seconds that pass when told to."""
-
-    now: float = SENT_MS / 1000
-
-    def __call__(self) -> float:
-        return self.now
-
-    def passes(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@dataclass
 class Stage:
     """A lane with `publisher`, and what it counts and says."""
 
     publisher: FakePublisher = field(default_factory=FakePublisher)
-    clock: Clock = field(default_factory=Clock)
+    clock: Clock = field(default_factory=lambda: Clock(SENT_MS / 1000))
     metrics: Metrics = field(default_factory=Metrics)
     said: Sequence[EventDict] = ()
 
@@ -79,9 +67,9 @@ def refused(offset: int, reason: Reason, value: bytes) -> Outcome:
     return ROUTER.refuse(record, reason, f"{reason}: why", 1)
 
 
-def decided(offset: int, emotion: str, *, low: bool = False) -> Outcome:
+def decided(offset: int, emotion: str, *, low: bool = False, sent_ms: int = SENT_MS) -> Outcome:
     decision = Decision(emotion, 0.5, 0.1, low, (0.5, 0.1, 0.1, 0.1, 0.1, 0.1))
-    record = FakeRecord(value=b"...", offset=offset, timestamp=SENT_MS)
+    record = FakeRecord(value=b"...", offset=offset, timestamp=sent_ms)
     return ROUTER.route(record, Chat(f"m{offset}", TEXT), decision, MODEL, False, 1)  # noqa: FBT003
 
 
@@ -194,3 +182,64 @@ async def test_an_output_that_is_too_large_is_named_before_it_ends_the_worker(
         **told,
     }
     assert TEXT not in str(line)
+
+
+async def test_what_is_committed_is_counted_by_what_became_of_it() -> None:
+    stage = Stage()
+    await stage.commits(
+        decided(0, "기쁨"),
+        decided(1, "슬픔"),
+        decided(2, "기쁨"),
+        decided(3, "기쁨", low=True),
+        refused(4, Reason.INVALID, b"{}"),
+        refused(5, Reason.INVALID, b"{}"),
+        refused(6, Reason.UNDECODABLE, b"{"),
+        Outcome("tombstone", (), SENT_MS, 1),
+    )
+    counts = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in stage.metrics.registry.collect()
+        for sample in family.samples
+        if sample.name.endswith("_total") and sample.labels
+    }
+    assert counts == {
+        ("maum_events_total", "기쁨"): 3,
+        ("maum_events_total", "슬픔"): 1,
+        ("maum_records_total", "event"): 4,
+        ("maum_records_total", "dead_letter"): 3,
+        ("maum_records_total", "tombstone"): 1,
+        ("maum_dead_letters_total", "invalid"): 2,
+        ("maum_dead_letters_total", "undecodable"): 1,
+        ("maum_review_samples_total", "low_margin"): 1,
+        ("maum_transactions_total", "committed"): 1,
+    }
+
+
+async def test_a_transaction_tells_how_long_it_took_and_how_old_its_oldest_message_is() -> None:
+    clock = Clock(SENT_MS / 1000 + 3.0)
+    stage = Stage(FakePublisher(takes=lambda: clock.passes(0.5)), clock)
+    ages = enumerate([0, 2000, 1000])  # milliseconds younger than the oldest
+    await stage.commits(
+        *(decided(offset, "기쁨", sent_ms=SENT_MS + younger) for offset, younger in ages), records=2
+    )
+    assert stage.value("maum_stage_seconds_count", stage="publish") == 2
+    assert stage.value("maum_stage_seconds_sum", stage="publish") == 2 * 0.5
+    assert stage.value("maum_end_to_end_seconds_count") == 2
+    assert stage.value("maum_end_to_end_seconds_sum") == 3.5 + (4.0 - 1.0)
+
+
+async def test_what_was_interrupted_counts_as_aborted_and_only_its_repeat_as_committed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "FIRST_BACKOFF", 0.0)
+    stage = Stage(FakePublisher(KafkaConnectionError(), KafkaConnectionError()))
+    await stage.commits(decided(0, "기쁨"), refused(1, Reason.INVALID, message(text=7)))
+    assert stage.value("maum_transactions_total", result="aborted") == 2
+    assert stage.value("maum_transactions_total", result="committed") == 1
+    assert stage.value("maum_events_total", emotion="기쁨") == 1
+    told = [line["event"] for line in stage.warnings()]
+    assert [line.partition(";")[0] for line in told] == [
+        "partition interrupted",
+        "partition interrupted",
+        "dead letters",
+    ]
