@@ -1,13 +1,21 @@
 """The parts of `run` that need no Kafka."""
 
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 from time import monotonic
 
 from worker import serve
 from worker.admin import Health
 from worker.classifier import ModelId
 from worker.metrics import Metrics
+from worker.settings import WorkerSettings
 
 from .fakes import FakeEngine, fake_classifier, inference_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def models(metrics: Metrics) -> list[tuple[dict[str, str], float]]:
@@ -36,3 +44,40 @@ def test_the_model_that_serves_is_told_and_no_other() -> None:
     assert {name: value for name, value in health.model.items() if name != "since"} == models(
         metrics
     )[0][0]
+
+
+def test_an_admin_port_that_is_in_use_is_a_wrong_setting_in_one_line(tmp_path: Path) -> None:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("WORKER_", "KAFKA_"))}
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "worker", "run"],
+            cwd=tmp_path,
+            env=kept | {"PYTHONPATH": str(ROOT), "WORKER_ADMIN_PORT": str(port)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"worker: WORKER_ADMIN_PORT: 127.0.0.1:{port} cannot be used (")
+    assert line.endswith("); choose another, or 0 for none")
+    assert done.stdout == ""
+
+
+def serves_admin(port: int) -> bool:
+    options = WorkerSettings(admin_port=port, _env_file=None)
+    admin = serve._open_admin(options, Health(beat=monotonic()), Metrics())
+    if admin is None:
+        return False
+    with socket.create_connection(("127.0.0.1", admin.port), timeout=10):
+        admin.close()
+    return True
+
+
+def test_the_admin_port_0_turns_it_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        free = probe.getsockname()[1]
+    assert not serves_admin(0)
+    assert serves_admin(free)
