@@ -16,7 +16,7 @@ def shown(capsys: pytest.CaptureFixture[str]) -> list[str]:
 def event(offset: int, emotion: Emotion, *, low_margin: bool) -> FakeRecord:
     """What the worker says of the message `offset`."""
     top, second = (0.4, 0.3) if low_margin else (0.7, 0.0)
-    scores = dict.fromkeys(EMOTIONS, (1 - top - second) / 4)
+    scores: dict[str, float] = dict.fromkeys(EMOTIONS, (1 - top - second) / 4)
     scores |= {emotion: top, "평온": second}
     made = EmotionEvent(
         event_id=f"chat.messages-0-{offset}",

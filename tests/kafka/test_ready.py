@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.kafka.harness import Cluster, FakeEngine, classifier, eventually
-from worker import parts, serve
+from worker import classifier as classifiers
+from worker import serve
 from worker.admin import Health
 from worker.classifier import WARM_LENGTHS
 from worker.metrics import Metrics
@@ -38,7 +39,7 @@ async def test_a_worker_is_ready_once_its_engine_has_run_a_batch_of_each_length(
     await cluster.create(settings, 1)
     engine = Watched()
     engine.go_on.clear()
-    monkeypatch.setattr(parts.classifiers, "load", lambda *_, **__: classifier(engine))
+    monkeypatch.setattr(classifiers, "load", lambda *_, **__: classifier(engine))
     health, stopped = Health(beat=monotonic()), asyncio.Event()
     serving = asyncio.create_task(
         serve.serve(cluster.connection, settings, Metrics(), health, stopped)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import orjson
 import pytest
+import structlog
 from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError
-from structlog.testing import capture_logs
+from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
 from schemas.deadletter import Reason
@@ -39,8 +40,14 @@ class Stage:
         """Publish `outcomes`, at most `records` a transaction. Raises what ends the lane."""
         limits = Limits(commit_interval=0.0, commit_records=records, fenced_backoff=0.0)
         source = FakeSource()
-        lane = Lane(SOURCE, source, self.publisher, limits, self.metrics, self.clock, lambda: None)
-        with capture_logs() as self.said:
+        with pytest.MonkeyPatch.context() as patch:
+            # Not `capture_logs`: a logger that was used before keeps to how logs were set up then.
+            said = LogCapture()
+            patch.setattr(lanes, "log", structlog.wrap_logger(None, processors=[said]))
+            self.said = said.entries
+            lane = Lane(
+                SOURCE, source, self.publisher, limits, self.metrics, self.clock, lambda: None
+            )
             async with asyncio.TaskGroup() as group:
                 running = group.create_task(lane.run())
                 for _ in range(1 + len(self.publisher.faults)):  # once more after each of them

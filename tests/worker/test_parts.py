@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from worker import classifier as classifiers
 from worker import parts
 from worker.classifier import WARM_LENGTHS
 from worker.registry import Resolved
@@ -16,7 +17,7 @@ def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     engine = FakeEngine()
-    monkeypatch.setattr(parts.classifiers, "load", lambda *_, **__: fake_classifier(engine))
+    monkeypatch.setattr(classifiers, "load", lambda *_, **__: fake_classifier(engine))
     options = WorkerSettings(max_batch_tokens=520, _env_file=None)
     made = parts.classifier(options, Resolved(tmp_path, MODEL))
     assert made.engine is engine

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import orjson
 import pytest
 
+from worker import codec
 from worker import pipeline as pipelines
 from worker.metrics import Metrics
 from worker.pipeline import Pipeline
@@ -94,13 +95,13 @@ async def test_the_lag_is_what_lies_between_the_worker_and_the_end_of_the_log(
 async def test_decoding_tells_how_long_it_took(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
     monkeypatch.setattr(pipelines, "perf_counter", clock)
-    decode = pipelines.codec.decode
+    decode = codec.decode
 
-    def slowly(value: bytes, max_bytes: int) -> pipelines.Chat:
+    def slowly(value: bytes, max_bytes: int) -> codec.Chat:
         clock.passes(0.5)
         return decode(value, max_bytes)
 
-    monkeypatch.setattr(pipelines.codec, "decode", slowly)
+    monkeypatch.setattr(codec, "decode", slowly)
     async with running(FakeSource()) as worker:
         worker.source.bring(message(0, "w2"), message(1, "w3"), FakeRecord(value=b"{", offset=2))
         worker.source.bring(message(3, "w2"))
