@@ -72,12 +72,14 @@ class Inference:
     async def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
         """Encode off the event loop."""
         loop = asyncio.get_running_loop()
-        with self._metrics.stage_seconds.labels("tokenize").time():
-            while True:
-                classifier = self.classifier
-                encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
-                if classifier is self.classifier:  # else it was swapped meanwhile: its own ids
-                    return encoded
+        started = perf_counter()
+        while True:
+            classifier = self.classifier
+            encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
+            if classifier is self.classifier:  # else it was swapped meanwhile: its own ids
+                break
+        self._metrics.stage_seconds.labels("tokenize").observe(perf_counter() - started)
+        return encoded
 
     def submit(self, jobs: Sequence[tuple[Job, Tokens]]) -> None:
         """Queue jobs; those whose token sequence was decided lately are resolved at once."""
@@ -191,6 +193,7 @@ class Inference:
         self._slots.release()
         self._in_flight -= 1
         self.busy_since = self._clock() if self._in_flight else None
+        started = perf_counter()
         for row, verdict in zip(rows, verdicts, strict=True):
             if isinstance(verdict, InferenceError):
                 self._failed_alone += 1
@@ -203,6 +206,7 @@ class Inference:
                     self._cache[row.tokens] = verdict
             for job in row.items:
                 job.resolve(verdict, classifier.model)
+        self._metrics.stage_seconds.labels("decide").observe(perf_counter() - started)
         while len(self._cache) > self._cache_entries:
             self._cache.popitem(last=False)
 

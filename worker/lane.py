@@ -8,9 +8,14 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 from aiokafka import TopicPartition
-from aiokafka.errors import KafkaError, ProducerFenced
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    RecordListTooLargeError,
+)
 
-from worker import kafka
+from worker import kafka, mention
 from worker.codec import Output
 from worker.consumer import Source
 from worker.metrics import Metrics
@@ -168,11 +173,19 @@ class Lane:
             outputs = [output for outcome in outcomes for output in outcome.outputs]
             started = self._wall_clock()
             with self._traces.transaction(self.partition, first, next_offset, len(outcomes)):
-                await self._patiently(
-                    self._publisher.publish(self.partition, outputs, next_offset),
-                    "results are not taken; do the topics exist, with min.insync.replicas in sync?",
-                )
+                await self._publish(outputs, next_offset)
             self._account(outcomes, started)
+
+    async def _publish(self, outputs: list[Output], next_offset: int) -> None:
+        try:
+            await self._patiently(
+                self._publisher.publish(self.partition, outputs, next_offset),
+                "results are not taken; do the topics exist, with min.insync.replicas in sync?",
+            )
+        except (MessageSizeTooLargeError, RecordListTooLargeError):
+            # It ends the worker, and the next one meets it again: say which message it is.
+            self._log.error("an output is too large", **mention.largest(outputs))
+            raise
 
     async def _patiently(self, call: Coroutine[Any, Any, None], trouble: str) -> None:
         """Await what aiokafka tries for ever by itself, and say so while it does."""
@@ -216,6 +229,7 @@ class Lane:
         self._on_room()
         # A few sums a transaction, not a few counters a message.
         counts = Counter((each.kind, each.emotion, each.review, each.reason) for each in outcomes)
+        refused = 0
         for (kind, emotion, review, reason), count in counts.items():
             metrics.records.labels(kind).inc(count)
             if emotion:
@@ -224,6 +238,11 @@ class Lane:
                 metrics.review_samples.labels(review).inc(count)
             if reason:
                 metrics.dead_letters.labels(reason).inc(count)
+                refused += count
+        if refused:  # one line a transaction: a flood of poison must not flood the log
+            first = next(each for each in outcomes if each.reason).outputs[0]
+            told = mention.dead_letter(first)
+            self._log.warning("dead letters; the first is named", count=refused, **told)
 
     def _drop(self, error: KafkaError) -> bool:
         """Forget what is in flight; whether anything was committed since the last take-over."""

@@ -7,13 +7,15 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.process import free_port
 from tests.kafka import verifier
@@ -198,3 +200,49 @@ def test_topics_can_be_created_twice_and_check_tells_what_is_missing(
     there = call(environment, "check")
     assert there.returncode == 0, there.stdout + there.stderr
     assert "the topics are there" in there.stdout
+
+
+class Made(NamedTuple):
+    """A topic as the cluster has it."""
+
+    partitions: int
+    copies: int
+    config: dict[str, str]
+
+
+async def described(servers: str, names: Sequence[str]) -> tuple[int, list[Made]]:
+    """How many brokers there are, and the topics of these names."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers)
+    await admin.start()
+    try:
+        made = {each["topic"]: each["partitions"] for each in await admin.describe_topics(names)}
+        found: list[Made] = []
+        for name in names:
+            asked = ConfigResource(ConfigResourceType.TOPIC, name)
+            ((_, _, _, _, entries),) = (await admin.describe_configs([asked]))[0].resources
+            config = {key: value for key, value, *_ in entries}
+            found.append(Made(len(made[name]), len(made[name][0]["replicas"]), config))
+        return len((await admin.describe_cluster())["brokers"]), found
+    finally:
+        await admin.close()
+
+
+async def test_topics_are_made_with_partitions_and_retention_for_what_they_hold(
+    cluster: Cluster, environment: dict[str, str]
+) -> None:
+    done = await asyncio.to_thread(call, environment, "topics")
+    assert done.returncode == 0, done.stderr
+    settings = cluster.settings()
+    names = ("input_topic", "emotion_topic", "review_topic", "dead_letter_topic", "models_topic")
+    brokers, made = await described(cluster.servers, [getattr(settings, name) for name in names])
+    assert [topic.partitions for topic in made] == [8, 8, 8, 8, 1]
+    assert {topic.copies for topic in made} == {min(3, brokers)}
+    if brokers >= 3:
+        assert {topic.config["min.insync.replicas"] for topic in made} == {"2"}
+    days = [int(config["retention.ms"]) / 86_400_000 for *_, config in made]
+    assert days[:4] == [7, 7, 30, 30]
+    policies = [config["cleanup.policy"] for *_, config in made]
+    assert policies == ["delete", "delete", "delete", "delete", "compact"]
+    room = [int(config["max.message.bytes"]) for *_, config in made]
+    assert room[2:4] == [2_097_152, 2_097_152]
+    assert max(room[:2]) < 2_097_152, "a dead letter has room for the largest input and its headers"

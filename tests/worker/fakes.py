@@ -1,12 +1,14 @@
 """What stands in for the parts around the one under test."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from aiokafka import TopicPartition
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -15,12 +17,14 @@ from tokenizers.processors import TemplateProcessing
 
 from schemas.emotion import EMOTIONS
 from worker.classifier import Classifier, ModelId
-from worker.codec import Headers
+from worker.codec import Headers, Output
+from worker.consumer import Assignments, Fetched
 from worker.engines import Tokens
 from worker.inference import Inference, Verdict
 from worker.metrics import Metrics
 
 MODEL = ModelId("fake", "1")
+SOURCE = TopicPartition("chat.messages", 2)  # of a FakeRecord
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,19 @@ class FakeRecord:
     partition: int = 2
     offset: int = 41
     timestamp: int = 1_714_564_800_123  # epoch milliseconds
+
+
+@dataclass
+class Clock:
+    """Seconds that pass when told to."""
+
+    now: float = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def passes(self, seconds: float) -> None:
+        self.now += seconds
 
 
 @dataclass
@@ -73,11 +90,14 @@ def fake_classifier(engine: FakeEngine, model: ModelId = MODEL) -> Classifier:
 
 
 def inference_of(
-    classifier: Classifier, max_batch_tokens: int = 64, cache_entries: int = 0
+    classifier: Classifier,
+    max_batch_tokens: int = 64,
+    cache_entries: int = 0,
+    metrics: Metrics | None = None,
 ) -> Inference:
     return Inference(
         classifier,
-        Metrics(),
+        metrics or Metrics(),
         max_batch_tokens=max_batch_tokens,
         max_wait=1.0,
         margin_threshold=0.2,
@@ -140,3 +160,72 @@ async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdic
     """All verdicts, in the order of `texts`; the stage is closed then."""
     async with running(inference) as asker:
         return await asker.ask(texts)
+
+
+class FakeSource:
+    """An input of one partition, `SOURCE`, which is given at the start."""
+
+    def __init__(self, committed: int = 0, end: int = 0) -> None:
+        """`committed`: where it begins; `end`: of the log, as others see it."""
+        self.committed = committed
+        self.end = end
+        self.resumed: asyncio.Queue[None] = asyncio.Queue()  # one for each time
+        self._fetched: deque[Fetched] = deque()
+
+    def bring(self, *records: FakeRecord) -> None:
+        """Let the next poll have these."""
+        self._fetched.append({SOURCE: records})
+
+    async def start(self, assignments: Assignments) -> None:
+        assignments.assigned([SOURCE])
+
+    async def poll(self, max_records: int, timeout_ms: int) -> Fetched:  # noqa: ARG002
+        await asyncio.sleep(0)
+        return self._fetched.popleft() if self._fetched else {}
+
+    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
+
+    def resume(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002
+        self.resumed.put_nowait(None)
+
+    async def rewind(self, partition: TopicPartition) -> int:  # noqa: ARG002
+        return self.committed
+
+    async def position(self, partition: TopicPartition) -> int | None:  # noqa: ARG002
+        return None
+
+    async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return dict.fromkeys(partitions, self.end)
+
+    async def commit(self, partition: TopicPartition, next_offset: int) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+class FakePublisher:
+    """Keeps what is published; `faults` are raised first, one a call, and `takes` runs in each."""
+
+    def __init__(self, *faults: Exception, takes: Callable[[], None] = lambda: None) -> None:
+        self.published: list[list[Output]] = []
+        self.go_on = asyncio.Event()  # cleared: results wait
+        self.go_on.set()
+        self.faults = list(faults)
+        self._takes = takes
+
+    async def open(self, source: TopicPartition) -> None: ...
+
+    async def publish(
+        self,
+        source: TopicPartition,  # noqa: ARG002
+        outputs: Sequence[Output],
+        next_offset: int,  # noqa: ARG002
+    ) -> None:
+        await self.go_on.wait()
+        self._takes()
+        if self.faults:
+            raise self.faults.pop(0)
+        self.published.append(list(outputs))
+
+    async def close(self, source: TopicPartition) -> None: ...
+
+    async def stop(self) -> None: ...

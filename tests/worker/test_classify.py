@@ -25,10 +25,12 @@ from .fakes import FakeEngine, fake_classifier, inference_of
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def classify_command(model: Path, folder: Path, lines: bytes) -> subprocess.CompletedProcess[bytes]:
+def classify_command(
+    model: Path, folder: Path, lines: bytes, *words: str
+) -> subprocess.CompletedProcess[bytes]:
     environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
     return subprocess.run(
-        [sys.executable, "-m", "worker", "classify"],
+        [sys.executable, "-m", "worker", "classify", *words],
         cwd=folder,
         env=environment
         | {
@@ -70,6 +72,18 @@ def test_good_lines_are_answered_in_order_and_bad_ones_complained_of(
     assert done.returncode == 1
     assert "비밀" not in errors
     assert not any(line[:6] in errors for line in lines if len(line) > 6 and line[0] != "{")
+
+
+def test_a_file_is_read_in_place_of_standard_input(tiny_model: Path, tmp_path: Path) -> None:
+    chat = tmp_path / "chat.jsonl"
+    chat.write_text('{"message_id":"a","text":"네"}\n오늘 진짜 너무 좋다\n', encoding="utf-8")
+    done = classify_command(tiny_model, tmp_path, "다른 글\n".encode(), str(chat))
+    assert done.returncode == 0, done.stderr
+    events = [EmotionEvent.model_validate_json(line) for line in done.stdout.splitlines()]
+    assert [event.message_id for event in events] == ["a", "2"]
+    piped = classify_command(tiny_model, tmp_path, chat.read_bytes())
+    again = [EmotionEvent.model_validate_json(line) for line in piped.stdout.splitlines()]
+    assert [event.scores for event in events] == [event.scores for event in again]
 
 
 def test_a_model_that_cannot_serve_is_one_line(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The inference stage with an engine that fails where it is told to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import nan
 
 import numpy as np
@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from worker.classifier import ModelId
+from worker.classifier import ModelId, Tokenized
 from worker.decision import Decision
 from worker.engines import DeviceLostError, InferenceError, OutOfMemoryError, Tokens
-from worker.inference import HOPELESS, HopelessError, Inference
+from worker.inference import HOPELESS, HopelessError, Inference, Verdict
 
-from .fakes import FakeEngine, Waiter, fake_classifier, inference_of, running, verdicts_of
+from .fakes import Clock, FakeEngine, Waiter, fake_classifier, inference_of, running, verdicts_of
 
 TEXTS = [f"w{number}" for number in range(10, 26)]
 
@@ -161,3 +161,74 @@ async def test_what_nobody_wants_any_more_is_not_inferred() -> None:
     inference.submit([(Waiter(wanted=False), (0, 9))])
     await verdicts_of(inference, ["w2"])
     assert engine.batches == [[(0, 2)]]
+
+
+def sample(inference: Inference, name: str, **labels: str) -> float | None:
+    return inference._metrics.registry.get_sample_value(name, labels)
+
+
+async def test_each_batch_tells_its_rows_its_tokens_and_how_much_of_it_is_padding() -> None:
+    engine = FakeEngine()
+    inference = inference_of(fake_classifier(engine))
+    async with running(inference) as asker:
+        await asker.ask(["w2", "w3 w4", "w2"])  # with the token in front: two rows, 2 and 3 long
+        assert engine.batches == [[(0, 2), (0, 3, 4)]]
+        assert sample(inference, "maum_batch_rows_sum") == 2
+        assert sample(inference, "maum_batch_tokens_sum") == 6
+        assert sample(inference, "maum_batch_padding_ratio_sum") == pytest.approx(1 / 6)
+        await asker.ask(["w5 w6 w7"])
+        assert sample(inference, "maum_batch_rows_sum") == 2 + 1
+        assert sample(inference, "maum_batch_tokens_sum") == 6 + 4
+        assert sample(inference, "maum_batch_padding_ratio_sum") == pytest.approx(1 / 6 + 0)
+    for name in ("rows", "tokens", "padding_ratio"):
+        assert sample(inference, f"maum_batch_{name}_count") == 2
+
+
+async def test_the_stages_tell_how_long_they_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr("worker.inference.perf_counter", clock)
+
+    class Slow(Waiter):
+        def resolve(self, verdict: Verdict, model: ModelId) -> None:
+            clock.passes(0.25)
+            super().resolve(verdict, model)
+
+    def slow_device(_: Tokens) -> float:
+        clock.passes(4.0)
+        return 0.0
+
+    classifier = fake_classifier(FakeEngine(slow_device))
+    tokenize = classifier.tokenize
+
+    def slowly(texts: Sequence[str]) -> list[Tokenized]:
+        clock.passes(1.5)
+        return tokenize(texts)
+
+    monkeypatch.setattr(classifier, "tokenize", slowly)
+    inference = inference_of(classifier)
+    async with running(inference):
+        encoded = await inference.tokenize(["w2", "w3"])
+        waiters = [Slow(), Slow()]
+        inference.submit(
+            [(waiter, each.tokens) for waiter, each in zip(waiters, encoded, strict=True)]
+        )
+        for waiter in waiters:
+            await waiter.answer
+    sums = {
+        stage: sample(inference, "maum_stage_seconds_sum", stage=stage)
+        for stage in ("tokenize", "infer", "decide")
+    }
+    # Two rows, and the engine asks for the fault of each of their six logits.
+    assert sums == {"tokenize": 1.5, "infer": 2 * 6 * 4.0, "decide": 2 * 0.25}
+    assert sample(inference, "maum_stage_seconds_count", stage="tokenize") == 1
+    for stage in ("infer", "decide"):
+        assert sample(inference, "maum_stage_seconds_count", stage=stage) == 1
+
+
+async def test_a_batch_is_measured_once_however_often_it_is_halved() -> None:
+    inference = inference_of(fake_classifier(FakeEngine(raising)))
+    await verdicts_of(inference, TEXTS)
+    assert sample(inference, "maum_batch_rows_count") == 1
+    assert sample(inference, "maum_batch_rows_sum") == len(TEXTS)
+    for stage in ("infer", "decide"):
+        assert sample(inference, "maum_stage_seconds_count", stage=stage) == 1

@@ -1,6 +1,10 @@
 """From an alias to a checked folder on this machine's disk."""
 
 import hashlib
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -133,3 +137,47 @@ def test_a_folder_without_one_has_the_version_of_its_files(tmp_path: Path, name:
 def test_what_is_no_model_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="is no folder"):
         registry.resolve(name)
+
+
+ROOT = Path(__file__).parents[2]
+RESOLVE = """
+import sys
+from worker import registry
+from worker.classifier import ModelError
+try:
+    found = registry.resolve(sys.argv[1])
+except ModelError as error:
+    sys.exit(str(error))
+print(found.folder, found.model.name, found.model.version, sep="\\n")
+"""
+
+
+def resolved_offline(hub: Path, spec: str) -> "subprocess.CompletedProcess[str]":
+    """In a process of its own: the hub's client reads its variables once."""
+    return subprocess.run(
+        [sys.executable, "-c", RESOLVE, spec],
+        cwd=ROOT,
+        env=os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_hub_id_is_a_folder_of_its_commit(tmp_path: Path, tiny_model: Path) -> None:
+    """From the hub's cache, as there may be no network here."""
+    snapshot = tmp_path / "hub/models--someone--tiny/snapshots/abc123"
+    shutil.copytree(tiny_model, snapshot)
+    (tmp_path / "hub/models--someone--tiny/refs").mkdir()
+    (tmp_path / "hub/models--someone--tiny/refs/main").write_text("abc123")
+    done = resolved_offline(tmp_path / "hub", "someone/tiny")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [str(snapshot), "someone/tiny", "abc123"]
+
+
+def test_a_hub_id_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
+    done = resolved_offline(tmp_path / "hub", "someone/tiny")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("someone/tiny cannot be had from the Hugging Face hub: ")
