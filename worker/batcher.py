@@ -114,14 +114,14 @@ class Batcher(Generic[T]):
         is much longer, is better off in another batch.
         """
         rows, budget = self._sorted, self.max_batch_tokens
-        longest = rows[place][0]
-        first = max(0, place + 1 - max(1, budget // longest))
+        longest = rows[place][0]  # 0 is possible: a tokenizer without [CLS], an empty text
+        first = max(0, place + 1 - max(1, budget // max(1, longest)))
         tokens = sum(row[0] for row in rows[first:place])
         best, found = 0.0, (place, place)
         for last in range(place, len(rows)):
             longest = rows[last][0]
             tokens += longest
-            fit = max(1, budget // longest)
+            fit = max(1, budget // max(1, longest))
             cost = (last + 1 - first) * longest + budget * BATCH_COST
             while first < place and (
                 last - first >= fit or rows[first][0] * cost < tokens * longest

@@ -10,7 +10,7 @@ MAX_WAIT = 1.0
 LONGEST = 12
 
 sequences = st.builds(
-    lambda value, length: (value,) * length, st.integers(0, 3), st.integers(1, LONGEST)
+    lambda value, length: (value,) * length, st.integers(0, 3), st.integers(0, LONGEST)
 )
 arrivals = st.tuples(sequences, st.floats(0.0, 0.4))
 takes = st.tuples(st.none(), st.floats(0.0, 0.4))
