@@ -57,6 +57,9 @@ class OnnxEngine:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4  # its warnings are about optimisations, in C++ terms
+        # Threads that spin while they wait take the core from the event loop and the broker, and a
+        # pass is as slow as its slowest thread.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A plan of memory for every shape that comes by would be kept for ever.
         options.enable_mem_pattern = False
         try:
