@@ -150,9 +150,7 @@ class Load:
     async def backlog(self, count: int) -> float:
         """Messages a second that `count` due at once are worked off at."""
         step = await self.step([(0.001, count / 0.001)])
-        finished = sorted(step.took)
-        middle = range(len(finished) // 10, len(finished) * 9 // 10)
-        return len(middle) / (finished[middle[-1]] - finished[middle[0]])
+        return len(step.took) / max(step.took)  # most become visible near the end, in order
 
     def _poisson(self, plan: Sequence[tuple[float, float]]) -> Iterator[float]:
         began = 0.0

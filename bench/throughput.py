@@ -16,8 +16,8 @@ from bench.stream import UNCHECKED, Stream, distinct, process, rate
 from deploy import broker
 from worker.settings import BUNDLED_MODEL
 
-MESSAGES: Final = 8000
-BASE_MESSAGES: Final = 1000  # so that filling and draining are a small part of it
+MESSAGES: Final = 16_000
+BASE_MESSAGES: Final = 1500  # so that filling and draining are a small part of it
 PRECISION: Final = "int8"
 
 
