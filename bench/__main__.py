@@ -117,8 +117,9 @@ def drawn(name: str, rows: list[Row]) -> list[str]:
     made: list[Path] = []
     if name == "load":
         made = load.draw(rows, PLOTS)
-    elif name == "infinity":
-        made = peers.draw(RESULTS, PLOTS)
+    elif name in {"classify", "infinity"}:  # drawn from both, shown under the second
+        both = peers.draw(RESULTS, PLOTS)
+        made = both if name == "infinity" else []
     return [f"![{path.stem}]({PLOTS.name}/{path.name})" for path in made]
 
 

@@ -136,8 +136,8 @@ def _from_hub(spec: str) -> Resolved:
     try:
         folder = Path(snapshot_download(spec, allow_patterns=HUB_FILES))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
-        first = str(error).splitlines()[0]
-        raise ModelError(f"{spec} cannot be had from the Hugging Face hub: {first}") from error
+        message = f"{spec} cannot be had from the Hugging Face hub: {first_line(error)}"
+        raise ModelError(message) from error
     return Resolved(folder, ModelId(spec, folder.name))  # a snapshot's folder is its commit
 
 

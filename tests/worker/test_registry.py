@@ -1,6 +1,5 @@
 """From an alias to a checked folder on this machine's disk."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -10,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from schemas import manifest
-from schemas.emotion import EMOTIONS
-from schemas.manifest import ModelManifest
-from schemas.promotion import ModelPromotion
 from worker import registry
 from worker.classifier import ModelId
 from worker.config import ModelError
+
+from .shelf import promote
 
 NOW = "2024-05-01T12:00:00.123Z"
 
@@ -33,31 +31,7 @@ def version(tmp_path: Path) -> Path:
     (folder / "extra").mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "extra" / "notes.txt").write_text("안녕")
-    stated = ModelManifest(
-        name="maum",
-        version="7",
-        created_at=NOW,
-        labels=list(EMOTIONS),
-        files=manifest.build_files(folder),
-        parent=None,
-        metrics={},
-        settings={},
-    )
-    body = stated.model_dump_json().encode()
-    (folder / manifest.FILE_NAME).write_bytes(body)
-    promotion = ModelPromotion(
-        name="maum",
-        version="7",
-        alias="champion",
-        uri=folder.as_uri(),
-        sha256=hashlib.sha256(body).hexdigest(),
-        previous_version=None,
-        promoted_at=NOW,
-        metrics={},
-    )
-    aliases = tmp_path / "registry" / "aliases"
-    aliases.mkdir()
-    (aliases / "champion.json").write_text(promotion.model_dump_json())
+    promote(folder, tmp_path / "registry")
     return folder
 
 

@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from worker.engines import EngineError, InferenceError, OutOfMemoryError, Tokens
+from worker.engines import EngineError, InferenceError, OutOfMemoryError, Tokens, first_line
 
 REFUSALS = (
     errors.EPFail,
@@ -67,8 +67,8 @@ class OnnxEngine:
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except REFUSALS as error:
-            first = f"{type(error).__name__}: {str(error).strip()}".splitlines()[0]
-            raise EngineError(f"ONNX Runtime cannot load the model: {first}") from error
+            message = f"ONNX Runtime cannot load the model: {first_line(error)}"
+            raise EngineError(message) from error
         # A graph may come with a model, from wherever that comes.
         inputs = sorted(each.name for each in session.get_inputs())
         outputs = [(each.name, each.type) for each in session.get_outputs()]

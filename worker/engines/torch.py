@@ -129,6 +129,6 @@ class TorchEngine:
             torch.cuda.empty_cache()
             raise OutOfMemoryError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
         except torch.AcceleratorError as error:
-            raise DeviceLostError(str(error).splitlines()[0]) from error
+            raise DeviceLostError(first_line(error)) from error
         except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
             raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
