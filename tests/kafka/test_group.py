@@ -160,6 +160,7 @@ async def test_a_killed_process_leaves_nothing_half_done(cluster: Cluster) -> No
 async def test_who_opens_a_partition_fences_its_former_owner(cluster: Cluster) -> None:
     settings = cluster.settings()
     await cluster.create(settings, 1)
+    await cluster.produce(settings.input_topic, messages(3, partitions=1))
     place = TopicPartition(settings.input_topic, 0)
     output = [Output(settings.emotion_topic, None, b"{}", [])]
     former, latter = (
@@ -175,6 +176,7 @@ async def test_who_opens_a_partition_fences_its_former_owner(cluster: Cluster) -
     finally:
         await former.stop()
         await latter.stop()
+    await verifier.settled(cluster.servers, settings)
     assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 2
     assert await verifier.committed(cluster.servers, settings.group_id, place.topic) == {0: 3}
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 
 from tests.chaos.copier import unstable
@@ -189,9 +189,32 @@ async def test_a_zombie_that_wakes_up_is_caught_unless_it_was_fenced(
             results = await asyncio.gather(*stall.running, return_exceptions=True)
     finally:
         await zombie.end()
+    await verifier.settled(cluster.servers, settings)
     report = await verifier.verify(cluster.servers, settings)
     if sound:
         assert any(isinstance(result, Exception) for result in results)
         assert report.problems == []
     else:
         assert any("repeated" in problem for problem in report.problems)
+
+
+async def test_settled_waits_for_the_outputs_that_a_reader_cannot_see_yet(cluster: Cluster) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await cluster.produce(settings.input_topic, [Input(chat(0))])
+    source = TopicPartition(settings.input_topic, 0)
+    async with (
+        AIOKafkaConsumer(
+            bootstrap_servers=cluster.servers, group_id=settings.group_id, enable_auto_commit=False
+        ) as consumer,
+        AIOKafkaProducer(bootstrap_servers=cluster.servers, transactional_id=cluster.name) as late,
+    ):
+        consumer.assign([source])
+        await consumer.commit({source: 1})
+        await late.begin_transaction()
+        await late.send_and_wait(settings.dead_letter_topic, b"late")
+        with pytest.raises(TimeoutError, match=settings.dead_letter_topic):
+            await verifier.settled(cluster.servers, settings, 1)
+        await late.commit_transaction()
+        await verifier.settled(cluster.servers, settings)
+    assert len(await verifier.read(cluster.servers, settings.dead_letter_topic)) == 1

@@ -7,6 +7,7 @@ broker or a fault in between is all the same to it.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ Place = tuple[int, int]  # partition and offset of an input record
 Expect = Callable[[Any], Reason | None]
 DLQ_HEADERS = ["dlq.reason", "dlq.error", "dlq.topic", "dlq.partition", "dlq.offset", "dlq.worker"]
 READ_SECONDS = 60.0
+SETTLE_SECONDS = 5.0  # for the markers of what was just committed
 
 
 @dataclass(slots=True)
@@ -104,26 +106,48 @@ async def committed(servers: str, group: str, topic: str) -> dict[int, int]:
 
 
 async def settled(servers: str, settings: WorkerSettings, seconds: float = 30.0) -> None:
-    """Wait until the group has committed all of the input. Raises TimeoutError."""
+    """Wait until the group has committed all of the input, and all that came of it can be read.
+
+    A commit is answered before the outputs carry its marker, so the one does not tell the other.
+    Raises TimeoutError.
+    """
     deadline = monotonic() + seconds
     expected = await ends(servers, settings.input_topic)
     expected = {partition: end for partition, end in expected.items() if end}
     while True:
         try:
             reached = await committed(servers, settings.group_id, settings.input_topic)
-        except KafkaError:
-            reached = {}
-        if all(reached.get(partition, -1) >= end for partition, end in expected.items()):
-            return
+            behind = any(reached.get(partition, -1) < end for partition, end in expected.items())
+            if not behind and not (hidden := await _hidden(servers, settings)):
+                return
+            missing = f"committed {reached}, the log ends at {expected}" if behind else str(hidden)
+        except KafkaError as error:
+            missing = str(error)
         if monotonic() > deadline:
-            raise TimeoutError(f"committed {reached}, the log ends at {expected}")
+            raise TimeoutError(missing)
         await asyncio.sleep(0.1)
+
+
+async def _hidden(servers: str, settings: WorkerSettings) -> list[str]:
+    """What a read_committed consumer is not shown yet, a transaction being open."""
+    found = []
+    for topic in (settings.emotion_topic, settings.review_topic, settings.dead_letter_topic):
+        last = await ends(servers, topic)
+        shown = await ends(servers, topic, "read_committed")
+        found += [
+            f"{topic} {partition}: shown up to {shown[partition]} of {end}"
+            for partition, end in last.items()
+            if shown[partition] < end
+        ]
+    return found
 
 
 async def verify(
     servers: str, settings: WorkerSettings, expect: Expect | None = None, *, repeats: bool = False
 ) -> Report:
     """Read everything and count. `repeats`: more than one result of a message is allowed."""
+    with suppress(TimeoutError):  # then the report says what is missing
+        await settled(servers, settings, SETTLE_SECONDS)
     inputs, events, reviews, letters = await asyncio.gather(
         *(
             read(servers, topic)
