@@ -1,7 +1,7 @@
 """Token ids in, decisions out: batches on the device, one prepared ahead, the culprit isolated."""
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from time import perf_counter
@@ -10,6 +10,7 @@ from typing import Final, Protocol
 import structlog
 
 from worker.batcher import Batcher, Row
+from worker.cache import Cache
 from worker.classifier import Classifier, ModelId, Tokenized
 from worker.decision import Decision, decide
 from worker.engines import InferenceError, OutOfMemoryError, Tokens
@@ -55,8 +56,7 @@ class Inference:
         self.classifier = classifier
         self._metrics = metrics
         self._margin_threshold = margin_threshold
-        self._cache_entries = cache_entries
-        self._cache: OrderedDict[Tokens, Decision] = OrderedDict()
+        self._cache = Cache(cache_entries)
         self._clock = clock
         self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait)
         self._retiring: deque[tuple[Classifier, Batcher[Job]]] = deque()  # swapped, oldest first
@@ -91,7 +91,6 @@ class Inference:
             if known is None:
                 self._batcher.add(job, tokens, now)
             else:
-                cache.move_to_end(tokens)
                 hits += 1
                 job.resolve(known, model)
         self._metrics.cache_lookups.inc(len(jobs))
@@ -202,13 +201,11 @@ class Inference:
                     raise HopelessError(message) from verdict
             else:
                 self._failed_alone = 0
-                if self._cache_entries and classifier is self.classifier:
-                    self._cache[row.tokens] = verdict
+                if classifier is self.classifier:
+                    self._cache.put(row.tokens, verdict)
             for job in row.items:
                 job.resolve(verdict, classifier.model)
         self._metrics.stage_seconds.labels("decide").observe(perf_counter() - started)
-        while len(self._cache) > self._cache_entries:
-            self._cache.popitem(last=False)
 
     def close(self) -> None:
         """Let the threads end."""

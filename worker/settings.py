@@ -141,7 +141,7 @@ class WorkerSettings(BaseSettings):
         20_000,
         ge=0,
         description="decisions kept for token sequences that come again (ㅋㅋㅋ, ㅇㅇ, 네); "
-        "about 1 kB each; 0: off",
+        "about 0.3 kB each; 0: off",
     )
     max_message_bytes: int = Field(
         524_288, ge=1, description="bytes of an input record; larger ones are dead letters"
