@@ -1,7 +1,5 @@
 """Which records a decision becomes: emotion event, review sample, dead letter (no I/O)."""
 
-import orjson
-
 from schemas.deadletter import Reason
 from worker import codec
 from worker.classifier import ModelId
@@ -58,7 +56,7 @@ class Router:
         if decision.low_margin and self._withhold:
             kind = "withheld"
         else:
-            event = orjson.dumps(fields)
+            event = codec.encode(fields)
             outputs.append(Output(settings.emotion_topic, record.key, event, headers))
         reason, probability = "", 1.0
         if decision.low_margin:
@@ -69,7 +67,7 @@ class Router:
             fields["text"] = chat.text
             fields["reason"] = reason
             fields["inclusion_probability"] = probability
-            sample = orjson.dumps(fields)
+            sample = codec.encode(fields)
             outputs.append(Output(settings.review_topic, record.key, sample, headers))
         return Outcome(
             kind, tuple(outputs), record.timestamp, tokens, decision.emotion, review=reason

@@ -1,6 +1,7 @@
 """What is read from the input topic, and what is refused, with the right reason and no text."""
 
 import json
+import tracemalloc
 from contextlib import suppress
 from typing import Any
 
@@ -211,3 +212,15 @@ def test_the_quick_way_takes_what_a_platform_sends() -> None:
         "platform": 7,
     }
     assert codec._plain(orjson.dumps(fields), fields) is not None
+
+
+def test_an_encoded_record_takes_no_more_memory_than_its_bytes() -> None:
+    fields = {"message_id": "m-1", "text": WRITTEN * 20}
+    tracemalloc.start()
+    try:
+        encoded = [codec.encode(fields) for _ in range(100)]
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert orjson.loads(encoded[0]) == fields
+    assert held / len(encoded) < len(encoded[0]) + 100

@@ -69,6 +69,8 @@ class OnnxEngine:
         except REFUSALS as error:
             message = f"ONNX Runtime cannot load the model: {first_line(error)}"
             raise EngineError(message) from error
+        # The session would keep the bytes for ever, for a fall-back to another provider.
+        session._model_bytes = None  # noqa: SLF001  (nothing public lets go of them)
         # A graph may come with a model, from wherever that comes.
         inputs = sorted(each.name for each in session.get_inputs())
         outputs = [(each.name, each.type) for each in session.get_outputs()]
