@@ -1,6 +1,7 @@
 """The ONNX graph says what PyTorch says, and a row's int8 scores are its own."""
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
@@ -94,6 +95,14 @@ def test_rows_are_packed_without_padding() -> None:
     assert packed["ids"].tolist() == [5, 6, 7, 8, 9, 9]
     assert packed["firsts"].tolist() == [0, 2, 3]
     assert packed["index"].ravel()[packed["places"]].tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_an_engine_does_not_keep_the_bytes_it_was_loaded_from(folder: Path) -> None:
+    body = graph.build(folder)
+    before = sys.getrefcount(body)
+    engine = OnnxEngine.load(body, "fp32", 1)
+    assert sys.getrefcount(body) == before
+    assert engine.name == "onnx-cpu"
 
 
 def test_a_token_beyond_the_vocabulary_fails_its_batch(folder: Path) -> None:
