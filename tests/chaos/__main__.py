@@ -19,8 +19,8 @@ from tests.chaos.judge import Result
 from tests.chaos.play import cluster_for, play
 
 
-async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Path) -> list[Result]:
-    """Play every cell `rounds` times, main ones first; results go to `out` as they come.
+async def run(cells: list[tuple[int, Cell]], messages: int, seed: str, out: Path) -> list[Result]:
+    """Play `cells`, each with the number of its round; results go to `out` as they come.
 
     What `out` has of the same seed and size is not played again.
     """
@@ -29,7 +29,7 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
     brokers = Cluster()
     try:
         await brokers.start()
-        for number, cell in _order(cells, rounds):
+        for number, cell in cells:
             result = known.get((number, cell.name))
             if result is None:
                 async with cluster_for(cell, brokers) as cluster:
@@ -44,12 +44,12 @@ async def run(cells: list[Cell], messages: int, rounds: int, seed: str, out: Pat
     return results
 
 
-def _order(cells: list[Cell], rounds: int) -> list[tuple[int, Cell]]:
+def _order(cells: list[Cell], rounds: int, others: int) -> list[tuple[int, Cell]]:
     """Main cells round by round, then the others round by round."""
     return [
         (number, cell)
-        for main in (True, False)
-        for number in range(1, rounds + 1)
+        for main, count in ((True, rounds), (False, others))
+        for number in range(1, count + 1)
         for cell in cells
         if cell.main is main
     ]
@@ -76,6 +76,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
     parser.add_argument("--seed", default=secrets.token_hex(4), help="the same faults again")
     parser.add_argument("--rounds", type=int, default=3, help="of each cell (3)")
+    parser.add_argument("--others", type=int, help="rounds of those that are not main ones")
     parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
     parser.add_argument("--only", default="", help="cells whose name matches this expression")
     parser.add_argument("--write", type=Path, help="the page that gets the table")
@@ -87,9 +88,9 @@ def main() -> int:
     options.out.parent.mkdir(exist_ok=True)
     print(f"seed {options.seed}: {len(cells)} cells, {options.rounds} rounds", flush=True)
     try:
-        results = asyncio.run(
-            run(cells, options.messages, options.rounds, options.seed, options.out)
-        )
+        others = options.rounds if options.others is None else options.others
+        played = _order(cells, options.rounds, others)
+        results = asyncio.run(run(played, options.messages, options.seed, options.out))
     except BrokerError as error:
         print(error, file=sys.stderr)
         return 1
