@@ -1,7 +1,9 @@
 """The jars of Apache Kafka: fetched once by Maven, kept in its cache."""
 
+import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -11,15 +13,22 @@ FOLDER: Final = Path(__file__).parent
 POM: Final = FOLDER / "pom.xml"
 CLASSPATH: Final = FOLDER / "target" / "classpath.txt"
 FETCH_SECONDS: Final = 600.0
+JAVA: Final = 17
+HOW: Final = "install it (Debian: apt-get install openjdk-17-jre-headless maven)"
 
 
+@cache
 def java() -> str:
-    """The Java to run. Raises BrokerError where there is none."""
+    """The Java to run. Raises BrokerError where there is none, or an old one."""
     found = shutil.which("java")
     if found is None:
+        raise BrokerError(f"Apache Kafka needs Java {JAVA} or newer, which is not on PATH: {HOW}")
+    said = subprocess.run([found, "-version"], capture_output=True, text=True, check=False)  # noqa: S603
+    version = re.search(r'version "(?:1\.)?(\d+)', said.stderr)  # Java 8 called itself 1.8
+    number = int(version[1]) if version else 0
+    if number < JAVA:
         raise BrokerError(
-            "Apache Kafka needs Java 17 or newer, which is not on PATH: install it "
-            "(Debian: apt-get install openjdk-17-jre-headless maven)"
+            f"Apache Kafka needs Java {JAVA} or newer, and {found} is {number}: {HOW}"
         )
     return found
 
@@ -33,10 +42,7 @@ def classpath() -> str:
             return known
     maven = shutil.which("mvn")
     if maven is None:
-        raise BrokerError(
-            "Apache Kafka's jars come by Maven, which is not on PATH: install it "
-            "(Debian: apt-get install openjdk-17-jre-headless maven)"
-        )
+        raise BrokerError(f"Apache Kafka's jars come by Maven, which is not on PATH: {HOW}")
     CLASSPATH.parent.mkdir(exist_ok=True)
     command = [maven, "-q", "-B", "-f", str(POM), "dependency:build-classpath"]
     command.append(f"-Dmdep.outputFile={CLASSPATH}")

@@ -32,12 +32,17 @@ class Result:
     lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
-    aborted: int = 0  # transactions
+    aborted: int = 0  # markers of aborted transactions, of every output partition they wrote to
     reprocessed: int = 0  # results written and aborted, or written again
     silence: float = 0.0  # seconds that the longest-waiting partition was without an event
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+
+    @property
+    def caught(self) -> bool:
+        """Whether the verifier saw a promise broken."""
+        return self.lost + self.repeated + self.out_of_order > 0
 
     def line(self) -> str:
         """What was counted."""
@@ -52,7 +57,7 @@ class Result:
 async def judge(scene: Scene, cell: Cell, result: Result) -> None:
     """Read all outputs, and write into `result` what was found."""
     servers, settings = scene.brokers.bootstrap_servers, scene.settings
-    aborts: set[tuple[int, int]] = set()
+    aborts: set[tuple[Any, int]] = set()
     with _counting(aborts):
         seen = await _read(servers, settings)
     problems = scene.problems + await _unfinished(servers, settings)
@@ -76,8 +81,10 @@ async def judge(scene: Scene, cell: Cell, result: Result) -> None:
         int(found[1]) - 1 for each in problems if (found := _REPEATED.match(each))
     )
     result.out_of_order = _count("out of order", problems)
-    result.aborted = len(aborts)
+    result.aborted = sum(at.topic != settings.input_topic for at, _ in aborts)
     result.reprocessed = await _reprocessed(servers, settings, seen)
+    if cell.aborts and not result.aborted:
+        problems.append("no transaction was aborted: nothing is proven")
     result.problems = _shortened(problems)
 
 
@@ -153,14 +160,14 @@ async def _reprocessed(servers: str, settings: WorkerSettings, seen: verifier.Se
     return written - len(distinct)
 
 
-def _counting(aborts: set[tuple[int, int]]) -> Any:  # noqa: ANN401
-    """Collect whom the reader meets an abort marker of: producer id and epoch."""
+def _counting(aborts: set[tuple[Any, int]]) -> Any:  # noqa: ANN401
+    """Collect the abort markers that a reader meets: partition and offset."""
     found = PartitionRecords._contains_abort_marker
 
     def noted(self: Any, batch: Any) -> bool:  # noqa: ANN401
         aborted = bool(found(self, batch))
         if aborted:
-            aborts.add((batch.producer_id, batch.producer_epoch))
+            aborts.add((self._tp, batch.base_offset))
         return aborted
 
     return mock.patch.object(PartitionRecords, "_contains_abort_marker", noted)

@@ -7,8 +7,8 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -43,6 +43,7 @@ class Copier:
     name: str
     process: Process
     log_file: Path
+    sabotage: dict[str, Any] = field(default_factory=dict)  # what was planted in it
     wanted_exits: set[int] = field(default_factory=lambda: {0})
 
     def says(self, event: str) -> int:
@@ -119,7 +120,7 @@ class Scene:
         }
         command = [sys.executable, "-m", "tests.chaos.copier"]
         process = Process(command, log_file, self.folder, environment=environment)
-        copier = Copier(name, process, log_file)
+        copier = Copier(name, process, log_file, sabotage)
         self.copiers.append(copier)
         return copier
 
@@ -179,6 +180,19 @@ class Scene:
         """SIGCONT."""
         self.note(f"thaw {copier.name}")
         copier.process.send(signal.SIGCONT)
+
+    @asynccontextmanager
+    async def replaced(self, copier: Copier) -> AsyncIterator[None]:
+        """By the end of the block the others must have taken its partitions over."""
+        others = [each for each in self.alive if each is not copier]
+
+        def taken() -> int:
+            return sum(each.says("partition taken over") for each in others)
+
+        before = taken()
+        yield
+        if taken() == before:
+            self.problems.append(f"nobody took over from {copier.name}: nothing is proven")
 
     # Brokers
 

@@ -28,9 +28,9 @@ HEADINGS = (
 )
 
 
-def markdown(results: Sequence[Result], seed: str) -> str:
+def markdown(results: Sequence[Result], asked: str) -> str:
     """The results of all rounds, a row a cell, and how they were made."""
-    head = [_made_by(seed), "", _row(HEADINGS), _row(["---"] * len(HEADINGS))]
+    head = [_made_by(asked), "", _row(HEADINGS), _row(["---"] * len(HEADINGS))]
     return "\n".join(head + rows(results))
 
 
@@ -42,12 +42,12 @@ def rows(results: Sequence[Result]) -> list[str]:
     return [_row(_cells(rounds)) for rounds in by_cell.values()]
 
 
-def write(path: Path, results: Sequence[Result], seed: str) -> None:
+def write(path: Path, results: Sequence[Result], asked: str) -> None:
     """Put the table between its marks. Raises ValueError where they are missing."""
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    table = markdown(results, seed)
+    table = markdown(results, asked)
     path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
@@ -56,7 +56,7 @@ def _cells(rounds: Sequence[Result]) -> list[str]:
     clean = sum(not each.problems for each in rounds)
     verdict = f"{clean} of {len(rounds)} clean"
     if rounds[0].cell in broken:
-        verdict = f"{len(rounds) - clean} of {len(rounds)} caught"
+        verdict = f"{sum(each.caught for each in rounds)} of {len(rounds)} caught"
     return [
         rounds[0].cell,
         str(len(rounds)),
@@ -75,12 +75,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _made_by(seed: str) -> str:
+def _made_by(asked: str) -> str:
     shown = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True)
     pom = ET.parse(POM).getroot()  # noqa: S314  (our own file)
     kafka = pom.findtext(".//{*}dependency/{*}version")
     return (
-        f'`make chaos ARGS="--seed {seed}"`, {datetime.now(UTC):%Y-%m-%d}: Apache Kafka {kafka}, '
+        f'`make chaos ARGS="{asked}"`, {datetime.now(UTC):%Y-%m-%d}: Apache Kafka {kafka}, '
         f"three brokers on {shown.stderr.splitlines()[0]}, aiokafka {version('aiokafka')}, Python "
         f"{platform.python_version()}, {os.cpu_count()} cores, all on one machine."
     )

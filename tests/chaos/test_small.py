@@ -10,6 +10,7 @@ from tests.chaos import reference, table
 from tests.chaos.cells import CELLS, Cell, nothing, rescale
 from tests.chaos.judge import Result
 from tests.chaos.play import play
+from tests.chaos.watch import longest_gap
 from tests.kafka.harness import FakeEngine, chat, classifier
 from worker.codec import Output
 from worker.settings import WorkerSettings
@@ -83,6 +84,20 @@ def test_the_table_sums_rounds_and_names_what_was_caught() -> None:
     )
     assert rows[0].startswith("| no fault | 2 | 20 | 1 | 0 | 0 | 0 | 0 | 2.0 | 1 of 2 clean")
     assert rows[1].endswith("| 1 of 1 caught |")
+
+
+@pytest.mark.parametrize(
+    ("times", "longest"),
+    [
+        ([1, 2, 3, 9.5], 6.5),  # silent over the end of the window
+        ([], 5),  # never heard of again
+        ([1, 2], 3),
+        ([4, 4.5, 5, 5.5, 30], 4),  # what begins after the window is another fault's
+        ([-3, 0.5, 5.5], 5),
+    ],
+)
+def test_a_silence_counts_until_it_is_broken(times: list[float], longest: float) -> None:
+    assert longest_gap(times, 0, 5) == longest
 
 
 def test_every_cell_has_a_name_of_its_own() -> None:

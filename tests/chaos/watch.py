@@ -1,7 +1,7 @@
 """A read_committed subscriber of all outputs, reading while the faults happen."""
 
 import asyncio
-from itertools import pairwise
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -65,16 +65,20 @@ class Watcher:
         await self._consumer.stop()
 
     def silence(self, topic: str, since: float, until: float) -> float:
-        """Seconds: the longest that any input partition was without a new event in that time."""
+        """Seconds: the longest that any input partition was without a new event from then on."""
         times: dict[int, list[float]] = {}
         for place, arrivals in self.arrivals.items():
             if place.topic == topic:
                 for at, record in arrivals:
-                    if since <= at <= until:
-                        source = verifier._source(record)[0]
-                        times.setdefault(source, []).append(at)
-        longest = 0.0
-        for seen in times.values():
-            moments = [since, *sorted(seen)]
-            longest = max(longest, *(b - a for a, b in pairwise(moments)))
-        return longest
+                    times.setdefault(verifier._source(record)[0], []).append(at)
+        return max((longest_gap(each, since, until) for each in times.values()), default=0.0)
+
+
+def longest_gap(times: Iterable[float], since: float, until: float) -> float:
+    """The longest stretch without any of `times` that begins between `since` and `until`.
+
+    It ends with the next of them, also after `until`; without a next one it ends at `until`.
+    """
+    moments = [since, *sorted(each for each in times if each > since)]
+    ends = [*moments[1:], max(until, moments[-1])]
+    return max(end - began for began, end in zip(moments, ends, strict=True) if began <= until)
