@@ -14,7 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from worker import pacing, records
+from worker import idleness, pacing, records
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -74,6 +74,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
     def __init__(self, connection: dict[str, Any], settings: WorkerSettings) -> None:
         records.install()
         pacing.install()
+        idleness.install()
         self._topic = settings.input_topic
         self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -227,6 +228,36 @@ async def test_a_fenced_worker_that_still_owns_the_partition_goes_on_from_the_co
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
     assert report.counts["event"] == 300
+
+
+async def test_a_worker_that_does_not_poll_for_too_long_is_replaced_and_comes_back(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = cluster.settings(max_poll_interval_ms=1000)
+    await cluster.create(settings, 4)
+    async with cluster.worker(settings) as hanging, cluster.worker(settings) as other:
+        await hanging.ready()
+        await other.ready()
+        await eventually(lambda: len(other.pipeline._lanes) == 2, other.task)
+        serving = hanging.pipeline.inference.classifier
+        tokenize, go_on = serving.tokenize, threading.Event()
+
+        def hung(texts: Sequence[str]) -> list[Tokenized]:
+            go_on.wait(30)
+            return tokenize(texts)
+
+        monkeypatch.setattr(serving, "tokenize", hung)
+        await cluster.produce(settings.input_topic, messages(200))
+        await eventually(lambda: other.count("event") == 200, other.task, 25)
+        go_on.set()
+        await eventually(lambda: len(other.pipeline._lanes) == 2, other.task, 25)
+        await hanging.ready()
+        await cluster.produce(settings.input_topic, messages(200, start=200))
+        await verifier.settled(cluster.servers, settings)
+    report = await verifier.verify(cluster.servers, settings)
+    assert report.problems == []
+    assert report.counts["event"] == 400
+    assert hanging.count("event") > 0
 
 
 async def test_a_broken_producer_shared_by_all_partitions_is_replaced(cluster: Cluster) -> None:
