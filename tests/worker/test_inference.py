@@ -1,6 +1,7 @@
 """The inference stage with an engine that fails where it is told to."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import nan
 
 import numpy as np
@@ -94,6 +95,41 @@ async def test_a_lost_device_ends_the_inference() -> None:
     inference = inference_of(fake_classifier(FakeEngine(lost)))
     with pytest.raises(ExceptionGroup) as caught:
         await verdicts_of(inference, ["w2"])
+    assert isinstance(caught.value.exceptions[0], DeviceLostError)
+
+
+@dataclass
+class Unpreparing(FakeEngine):
+    """Fails with `error` to prepare more than four rows."""
+
+    error: Exception = field(default_factory=Exception)
+    tried: list[int] = field(default_factory=list)
+
+    def prepare(self, rows: Sequence[Tokens]) -> list[Tokens]:
+        self.tried.append(len(rows))
+        if len(rows) > 4:
+            raise self.error
+        return super().prepare(rows)
+
+
+@pytest.mark.parametrize(
+    ("error", "budget"), [(InferenceError("no batch"), 32), (OutOfMemoryError("no memory"), 16)]
+)
+async def test_a_batch_that_cannot_be_prepared_is_halved(
+    error: InferenceError, budget: int
+) -> None:
+    engine = Unpreparing(error=error)
+    inference = inference_of(fake_classifier(engine), max_batch_tokens=32)
+    verdicts = await verdicts_of(inference, TEXTS)
+    assert not any(map(failing, verdicts))
+    assert engine.tried == [16, 8, 4, 4, 8, 4, 4]
+    assert inference._batcher.max_batch_tokens == budget
+
+
+async def test_a_device_lost_while_a_batch_is_prepared_ends_the_inference() -> None:
+    engine = Unpreparing(error=DeviceLostError("CUDA error: unspecified launch failure"))
+    with pytest.raises(ExceptionGroup) as caught:
+        await verdicts_of(inference_of(fake_classifier(engine)), TEXTS)
     assert isinstance(caught.value.exceptions[0], DeviceLostError)
 
 
