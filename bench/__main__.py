@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -62,8 +63,8 @@ def machine() -> str:
     )
 
 
-def main() -> int:
-    """Run them all, or those named; exit code 0."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them all, or those named; exit code 0, or 2 without texts."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("bench", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--texts", type=Path, help="a text file, one text a line")
@@ -77,11 +78,15 @@ def main() -> int:
     parser.add_argument(
         "--publish", action="store_true", help="write the tables into docs/performance.md as well"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = sorted(set(options.bench) - set(NAMES))
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
-    given = texts.read(options.texts)
+    try:
+        given = texts.read(options.texts)
+    except texts.TextsError as error:
+        print(f"--texts: {error}", file=sys.stderr)
+        return 2
     named = options.texts.name if options.texts else "bench/texts.py"
     for name in options.bench or NAMES:
         started = monotonic()
