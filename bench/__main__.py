@@ -44,6 +44,7 @@ BENCHES: Final = {
     "ready": ready.run,
     "gpu": gpu.run,
 }
+ROUNDS: Final = {"load": "one run", "gpu": "one run", "scale": "{} rounds, of memory one"}
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
 LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
@@ -101,18 +102,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.publish and name != "gpu" and not published(name):
                 publish(name, f"not measured yet: {error}")
             continue
-        where = f"{machine()}; {source}; {options.rounds} rounds{BROKERS}"
-        keep(name, where, options.rounds, rows)
+        where = f"{machine()}; {source}; {rounds(name, options.rounds)}{BROKERS}"
+        keep(name, where, rows)
         print(f"{name}: {where}; {monotonic() - started:.0f} s\n\n{table(rows)}\n", flush=True)
         if options.publish:
             publish(name, "\n\n".join([f"{where}.", table(rows), *drawn(name, rows)]))
     return 0
 
 
-def keep(name: str, where: str, rounds: int, rows: list[Row]) -> None:
+def rounds(name: str, asked: int) -> str:
+    """How many a table's figures come from."""
+    return ROUNDS.get(name, "{} rounds").format(asked)
+
+
+def keep(name: str, where: str, rows: list[Row]) -> None:
     """Write the result as JSON."""
     RESULTS.mkdir(exist_ok=True)
-    result = {"machine": where, "rounds": rounds, "rows": rows}
+    result = {"machine": where, "rows": rows}
     text = json.dumps(result, ensure_ascii=False, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 
