@@ -9,7 +9,7 @@ import pytest
 
 from bench import load, peers, plots, public, scale
 from bench.__main__ import BENCHES, BROKERS, DOCS, NAMES, keep, main, publish, published
-from bench.classify import CannotRunError, Row
+from bench.classify import PRECISIONS, CannotRunError, Row
 from bench.load import Seen, Step
 
 
@@ -63,6 +63,34 @@ def test_plots_have_korean_letters(tmp_path: Path) -> None:
 
 def test_without_both_results_no_peers_are_drawn(tmp_path: Path) -> None:
     assert peers.draw(tmp_path, tmp_path) == []
+
+
+def test_our_int8_is_drawn_from_the_run_with_the_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {
+        "classify, msg/s": 1.0,
+        "pipeline one by one, fp32, msg/s": 2.0,
+        "bare forward, msg/s": 3.0,
+    }
+    theirs = {
+        "classify, int8, msg/s": 4.0,
+        "Infinity float32, msg/s": 5.0,
+        "Infinity int8, msg/s": 6.0,
+    }
+    monkeypatch.setattr("bench.__main__.RESULTS", tmp_path)
+    keep("classify", "", [{"model": f"{m}, {p}", **ours} for m in peers.MODELS for p in PRECISIONS])
+    keep("infinity", "", [{"model": model, **theirs} for model in peers.MODELS])
+    drawn: list[dict[str, float]] = []
+
+    def throughput(bars: dict[str, float], _: str, path: Path) -> Path:
+        drawn.append(bars)
+        return path
+
+    monkeypatch.setattr(plots, "throughput", throughput)
+    peers.draw(tmp_path, tmp_path)
+    assert [bars["마음 int8"] for bars in drawn] == [4.0, 4.0]
+    assert [bars["마음 fp32"] for bars in drawn] == [1.0, 1.0]
 
 
 def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
