@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +44,7 @@ BENCHES: Final = {
     "ready": ready.run,
     "gpu": gpu.run,
 }
+ROUNDS: Final = {"load": "one run", "gpu": "one run", "scale": "{} rounds, of memory one"}
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
 LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
@@ -62,8 +64,8 @@ def machine() -> str:
     )
 
 
-def main() -> int:
-    """Run them all, or those named; exit code 0."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run them all, or those named; exit code 0, or 2 without texts."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("bench", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--texts", type=Path, help="a text file, one text a line")
@@ -77,11 +79,15 @@ def main() -> int:
     parser.add_argument(
         "--publish", action="store_true", help="write the tables into docs/performance.md as well"
     )
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     unknown = sorted(set(options.bench) - set(NAMES))
     if unknown:
         parser.error(f"no such benchmark: {', '.join(unknown)}")
-    given = texts.read(options.texts)
+    try:
+        given = texts.read(options.texts)
+    except texts.TextsError as error:
+        print(f"--texts: {error}", file=sys.stderr)
+        return 2
     named = options.texts.name if options.texts else "bench/texts.py"
     for name in options.bench or NAMES:
         started = monotonic()
@@ -96,18 +102,23 @@ def main() -> int:
             if options.publish and name != "gpu" and not published(name):
                 publish(name, f"not measured yet: {error}")
             continue
-        where = f"{machine()}; {source}; {options.rounds} rounds{BROKERS}"
-        keep(name, where, options.rounds, rows)
+        where = f"{machine()}; {source}; {rounds(name, options.rounds)}{BROKERS}"
+        keep(name, where, rows)
         print(f"{name}: {where}; {monotonic() - started:.0f} s\n\n{table(rows)}\n", flush=True)
         if options.publish:
             publish(name, "\n\n".join([f"{where}.", table(rows), *drawn(name, rows)]))
     return 0
 
 
-def keep(name: str, where: str, rounds: int, rows: list[Row]) -> None:
+def rounds(name: str, asked: int) -> str:
+    """How many a table's figures come from."""
+    return ROUNDS.get(name, "{} rounds").format(asked)
+
+
+def keep(name: str, where: str, rows: list[Row]) -> None:
     """Write the result as JSON."""
     RESULTS.mkdir(exist_ok=True)
-    result = {"machine": where, "rounds": rounds, "rows": rows}
+    result = {"machine": where, "rows": rows}
     text = json.dumps(result, ensure_ascii=False, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
 

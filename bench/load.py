@@ -40,7 +40,7 @@ PLOT: Final = "latency.svg"
 
 
 def run(texts: list[str], _rounds: int) -> list[Row]:
-    """A row a load; the bundled model, 8 partitions, exactly once, as it comes.
+    """A row a load, one run; the bundled model, 8 partitions, exactly once, as it comes.
 
     The embedded broker takes more of the cores the longer it runs (0.15 of one at first and 0.40
     after 72 s of 360 messages a second), so what is watched for long starts on a new one.

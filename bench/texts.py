@@ -19,11 +19,24 @@ SPECIAL: Final = 2  # tokens around every text
 QUANTILES: Final = ((0.0, 4), (0.5, 10), (0.95, 50), (1.0, 143))  # share of texts, tokens
 
 
+class TextsError(Exception):
+    """The file has no texts to measure with; the message is one line."""
+
+
 def read(path: Path | None) -> list[str]:
-    """The lines of `path`; by default the set of this project."""
+    """The lines of `path`; by default the set of this project. Raises TextsError."""
     if path is None:
         return compose()
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise TextsError(f"{path} cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise TextsError(f"{path} is not UTF-8 (byte {error.start})") from error
+    found = [line for line in lines if line.strip()]
+    if not found:
+        raise TextsError(f"{path} has no texts")
+    return found
 
 
 def compose(count: int = COUNT) -> list[str]:

@@ -2,7 +2,7 @@
 
 `make loop-demo`, or `python -m examples.loop`: broker, worker, a stream of chat, `trainer run`, the
 gate, the swap in the running worker, and the same messages again. Exits 0 where the worker serves
-the new model and every message got its event, 1 where not.
+the new model, every message got its event and the new model is the better one, 1 where not.
 
 The students start from the bundled model's encoder with a new head. That encoder has seen the
 training data before, so the figures show that the loop works, not how good it is.
@@ -89,10 +89,11 @@ def demonstrate() -> int:
         version = wait_for_swap(int(told["WORKER_ADMIN_PORT"]), weak)
         say(f"the running worker swapped to {version}; the same messages again")
         after = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "after"))
-        show(before, after)
-        show_golden(options)
+        right, macro_f1 = show(before, after), show_golden(options)
         if {event.model.version for event in after} != {version}:
             raise DemoError("an event came from another version than the one that serves")
+        must_rise("messages that come out right", *right)
+        must_rise("macro-F1 on the golden set", *macro_f1)
     print(f"done in {time.monotonic() - started_at:.0f} s")
     return command.DONE
 
@@ -196,20 +197,24 @@ def wait_for_swap(port: int, old: str) -> str:
     raise DemoError("the worker still serves the old model: the gate did not say promote")
 
 
-def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> None:
-    """The messages that were written for this, before and after."""
+def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> tuple[int, int]:
+    """The messages that were written for this, before and after; how many came out right."""
     for (label, text), old, new in zip(SHOWN, before, after, strict=True):
         marks = ["✓" if event.emotion == label else " " for event in (old, new)]
         print(f"  {label}  {old.emotion} {marks[0]} → {new.emotion} {marks[1]}  {text}")
-    right = [
+    old_right, new_right = (
         sum(event.emotion == label for (label, _), event in zip(SHOWN, events, strict=True))
         for events in (before, after)
-    ]
-    print(f"  right: {right[0]} of {len(SHOWN)} before, {right[1]} after")
+    )
+    print(f"  right: {old_right} of {len(SHOWN)} before, {new_right} after")
+    return old_right, new_right
 
 
-def show_golden(options: TrainerSettings) -> None:
-    """Both models on the golden set, with their 95 % intervals, as the report of the run has it."""
+def show_golden(options: TrainerSettings) -> tuple[float, float]:
+    """Both models on the golden set, with their 95 % intervals, as the report of the run has it.
+
+    Returns macro-F1 before and after.
+    """
     (path,) = options.work.glob(f"reports/*/{facts.FILE}")
     found = facts.read(path.parent)
     if found.before is None:
@@ -220,6 +225,13 @@ def show_golden(options: TrainerSettings) -> None:
             wording.with_interval(each.intervals[key]) for each in (found.before, found.after)
         )
         print(f"  {name}: {old} before, {new} after")
+    return found.before.intervals["macro_f1"][0], found.after.intervals["macro_f1"][0]
+
+
+def must_rise(what: str, before: float, after: float) -> None:
+    """Raises DemoError where the loop made nothing better."""
+    if after <= before:
+        raise DemoError(f"the new model is no better: {what}, {before:.4g} before, {after:.4g} now")
 
 
 def say(line: str) -> None:

@@ -1,9 +1,10 @@
 """A model and its tokenizer: checked, loaded, warmed; text → token ids → probabilities."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -142,15 +143,35 @@ def cache_dir() -> Path:
     return Path(base) / "maum"
 
 
-def available_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Cores that this process may use: its affinity, and the cgroup's quota where there is one."""
+def available_cores(
+    cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
+) -> int:
+    """Cores that this process may use: the fewest that its affinity and its cgroups leave."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):  # v2, v1
-        try:
-            words = " ".join((cgroup / name).read_text(encoding="ascii") for name in names)
-            quota, period = map(int, words.split())
-        except (OSError, ValueError):  # no such version, or "max"
+    return min([cores or 1, *quotas(cgroup, own)])
+
+
+def quotas(cgroup: Path, own: Path) -> Iterator[int]:
+    """Whole cores that the group of this process allows, and each group above it.
+
+    `own` tells the group, a line a hierarchy: `0::/a/b` in version 2, `4:cpu,cpuacct:/a/b` in 1.
+    In a container the root of what is mounted may be the group, whatever `own` says.
+    """
+    lines = ["0::/", "0:cpu:/"]
+    with suppress(OSError):
+        lines += own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            root, names = cgroup, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            root, names = cgroup / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
             continue
-        if quota > 0:
-            return min(cores or 1, max(1, quota // period))
-    return cores or 1
+        inner = PurePosixPath(group.lstrip("/"))
+        for each in (inner, *inner.parents):
+            with suppress(OSError, ValueError):  # no such group or version, or "max"
+                words = " ".join((root / each / name).read_text(encoding="ascii") for name in names)
+                quota, period = map(int, words.split())
+                if quota > 0:
+                    yield max(1, quota // period)

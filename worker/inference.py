@@ -141,10 +141,11 @@ class Inference:
         self, classifier: Classifier, tokens: list[Tokens], preparing: "Future[object]"
     ) -> list[Verdict]:
         """One batch, on the device's thread."""
-        prepared = preparing.result()
         padded = max(map(len, tokens)) * len(tokens)
         started = perf_counter()
         try:
+            prepared = preparing.result()
+            started = perf_counter()  # to wait for it is no inference
             verdicts: list[Verdict] = list(decide(classifier.run(prepared), self._margin_threshold))
         except InferenceError as error:
             verdicts = self._halve(classifier, tokens, error)

@@ -1,14 +1,15 @@
 """What the open-loop load makes of what it saw."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import orjson
 import pytest
 
-from bench import load, peers, plots, public
-from bench.__main__ import DOCS, NAMES, keep, publish, published
-from bench.classify import CannotRunError
+from bench import load, peers, plots, public, scale
+from bench.__main__ import BENCHES, BROKERS, DOCS, NAMES, keep, main, publish, published
+from bench.classify import PRECISIONS, CannotRunError, Row
 from bench.load import Seen, Step
 
 
@@ -64,6 +65,34 @@ def test_without_both_results_no_peers_are_drawn(tmp_path: Path) -> None:
     assert peers.draw(tmp_path, tmp_path) == []
 
 
+def test_our_int8_is_drawn_from_the_run_with_the_peer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = {
+        "classify, msg/s": 1.0,
+        "pipeline one by one, fp32, msg/s": 2.0,
+        "bare forward, msg/s": 3.0,
+    }
+    theirs = {
+        "classify, int8, msg/s": 4.0,
+        "Infinity float32, msg/s": 5.0,
+        "Infinity int8, msg/s": 6.0,
+    }
+    monkeypatch.setattr("bench.__main__.RESULTS", tmp_path)
+    keep("classify", "", [{"model": f"{m}, {p}", **ours} for m in peers.MODELS for p in PRECISIONS])
+    keep("infinity", "", [{"model": model, **theirs} for model in peers.MODELS])
+    drawn: list[dict[str, float]] = []
+
+    def throughput(bars: dict[str, float], _: str, path: Path) -> Path:
+        drawn.append(bars)
+        return path
+
+    monkeypatch.setattr(plots, "throughput", throughput)
+    peers.draw(tmp_path, tmp_path)
+    assert [bars["마음 int8"] for bars in drawn] == [4.0, 4.0]
+    assert [bars["마음 fp32"] for bars in drawn] == [1.0, 1.0]
+
+
 def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
     table = "question\tanswer\tlabel\n12시 땡!\t하루가 또 가네요.\t0\n"
     (tmp_path / "chatbot.tsv").write_text(table, encoding="utf-8")
@@ -92,10 +121,49 @@ def test_figures_are_published_in_their_place_and_known_to_be_there(
     assert page.read_text(encoding="utf-8") == "<!-- bench load -->\n| 1 |\n<!-- end -->\n"
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("classify", "7 rounds"),
+        ("load", "one run"),
+        ("gpu", "one run"),
+        ("scale", "7 rounds, of memory one"),
+    ],
+)
+def test_the_head_of_a_table_tells_the_rounds_that_were_run(
+    name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: list[str], __: int) -> list[Row]:
+        return [{"msg/s": 1.0}]
+
+    monkeypatch.setattr("bench.__main__.RESULTS", tmp_path)
+    monkeypatch.setitem(BENCHES, name, run)
+    (tmp_path / "mine.txt").write_text("글\n", encoding="utf-8")
+    assert main([name, "--rounds", "7", "--texts", str(tmp_path / "mine.txt")]) == 0
+    kept = orjson.loads((tmp_path / f"{name}.json").read_bytes())
+    assert kept["machine"].endswith(f"; 1 texts of mine.txt; {told}{BROKERS}")
+
+
+def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: dict[str, int] = {}
+    for name in ("memory", "partitions", "rooms"):
+
+        def measure(_: list[str], name: str = name) -> Callable[[int], float]:
+            def once(size: int) -> float:
+                taken[name] = taken.get(name, 0) + 1
+                return float(size)
+
+            return once
+
+        monkeypatch.setattr(scale, name, measure)
+    scale.run([], 5)
+    assert taken == {"memory": 2, "partitions": 2 * 5, "rooms": 2 * 5}
+
+
 def test_results_are_kept_with_their_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.__main__.RESULTS", tmp_path / "results")
-    keep("load", "two cores", 5, [{"msg/s": 1.0}])
+    keep("load", "two cores", [{"msg/s": 1.0}])
     kept = orjson.loads((tmp_path / "results" / "load.json").read_bytes())
-    assert kept == {"machine": "two cores", "rounds": 5, "rows": [{"msg/s": 1.0}]}
+    assert kept == {"machine": "two cores", "rows": [{"msg/s": 1.0}]}

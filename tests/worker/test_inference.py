@@ -1,7 +1,10 @@
 """The inference stage with an engine that fails where it is told to."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import nan
+from threading import Semaphore
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from worker.inference import HOPELESS, HopelessError, Inference, Verdict
 
 from .fakes import Clock, FakeEngine, Waiter, fake_classifier, inference_of, running, verdicts_of
 
+SECONDS = 10.0  # to give up after
 TEXTS = [f"w{number}" for number in range(10, 26)]
 
 
@@ -95,6 +99,87 @@ async def test_a_lost_device_ends_the_inference() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await verdicts_of(inference, ["w2"])
     assert isinstance(caught.value.exceptions[0], DeviceLostError)
+
+
+@dataclass
+class Unpreparing(FakeEngine):
+    """Fails with `error` to prepare more than four rows."""
+
+    error: Exception = field(default_factory=Exception)
+    tried: list[int] = field(default_factory=list)
+
+    def prepare(self, rows: Sequence[Tokens]) -> list[Tokens]:
+        self.tried.append(len(rows))
+        if len(rows) > 4:
+            raise self.error
+        return super().prepare(rows)
+
+
+@pytest.mark.parametrize(
+    ("error", "budget"), [(InferenceError("no batch"), 32), (OutOfMemoryError("no memory"), 16)]
+)
+async def test_a_batch_that_cannot_be_prepared_is_halved(
+    error: InferenceError, budget: int
+) -> None:
+    engine = Unpreparing(error=error)
+    inference = inference_of(fake_classifier(engine), max_batch_tokens=32)
+    verdicts = await verdicts_of(inference, TEXTS)
+    assert not any(map(failing, verdicts))
+    assert engine.tried == [16, 8, 4, 4, 8, 4, 4]
+    assert inference._batcher.max_batch_tokens == budget
+
+
+async def test_a_device_lost_while_a_batch_is_prepared_ends_the_inference() -> None:
+    engine = Unpreparing(error=DeviceLostError("CUDA error: unspecified launch failure"))
+    with pytest.raises(ExceptionGroup) as caught:
+        await verdicts_of(inference_of(fake_classifier(engine)), TEXTS)
+    assert isinstance(caught.value.exceptions[0], DeviceLostError)
+
+
+class Gated(FakeEngine):
+    """Tells what it prepares and runs, and stays in `run` until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.prepared, self.running, self.go_on = (Semaphore(0) for _ in range(3))
+
+    def prepare(self, rows: Sequence[Tokens]) -> list[Tokens]:
+        self.prepared.release()
+        return super().prepare(rows)
+
+    def run(self, prepared: list[Tokens]) -> NDArray[np.float32]:
+        self.running.release()
+        self.go_on.acquire(timeout=SECONDS)
+        return super().run(prepared)
+
+
+async def test_a_lone_message_runs_at_once_on_an_idle_device() -> None:
+    engine, waiter = Gated(), Waiter()
+    inference = inference_of(fake_classifier(engine))  # its clock stands still: no wait would end
+    async with running(inference):
+        inference.submit([(waiter, (0, 2))])
+        assert await asyncio.to_thread(engine.running.acquire, timeout=SECONDS)
+        engine.go_on.release()
+        await waiter.answer
+
+
+async def test_one_batch_is_prepared_while_another_runs_and_follows_it_at_once() -> None:
+    engine = Gated()
+    inference = inference_of(fake_classifier(engine), max_batch_tokens=1)
+    waiters = [Waiter() for _ in range(3)]
+    async with running(inference):
+        inference.submit([(waiter, (0, 2 + place)) for place, waiter in enumerate(waiters)])
+        assert await asyncio.to_thread(engine.running.acquire, timeout=SECONDS)
+        for _ in range(2):
+            assert await asyncio.to_thread(engine.prepared.acquire, timeout=SECONDS)
+        assert engine.batches == []
+        assert inference._in_flight == 2  # the third may still be joined by others
+        engine.go_on.release()
+        assert engine.running.acquire(timeout=SECONDS)  # though the event loop stands still here
+        engine.go_on.release(2)
+        for waiter in waiters:
+            await waiter.answer
+    assert engine.batches == [[(0, 2)], [(0, 3)], [(0, 4)]]
 
 
 def lookups(inference: Inference) -> tuple[float | None, float | None]:

@@ -62,7 +62,7 @@ class Engine(Protocol):
         """One of fp32, bf16, fp16, int8."""
 
     def prepare(self, rows: Sequence[Tokens]) -> Any:  # noqa: ANN401  (each engine's own)
-        """Pad `rows` into what `run` takes, in pinned memory where that helps."""
+        """Pad `rows` into what `run` takes, in pinned memory where that helps. Raises as `run`."""
 
     def run(self, prepared: Any) -> NDArray[np.float32]:  # noqa: ANN401
         """Logits, (rows, labels). Raises InferenceError or DeviceLostError."""

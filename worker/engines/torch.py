@@ -1,6 +1,7 @@
 """PyTorch: CUDA in bf16 or fp16, with SDPA and pinned memory; on CPU what ONNX cannot serve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +25,7 @@ logging.disable_progress_bar()
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CUDA_MULTIPLE = 8  # tensor cores want lengths in eights
+NO_MEMORY = "out of memory"  # as CUDA says it, of pinned memory too; the device is not gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,20 @@ def choose(device: str, precision: str) -> tuple[str, str]:
         message = "WORKER_PRECISION=fp16 needs CUDA; use fp32, bf16 or auto on CPU"
         raise EngineError(message)
     return device, precision
+
+
+@contextmanager
+def failing(rows: int, what: str) -> Iterator[None]:
+    """Raises InferenceError or DeviceLostError for what torch raises."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, torch.AcceleratorError, MemoryError) as error:
+        if isinstance(error, torch.AcceleratorError) and NO_MEMORY not in str(error):
+            raise DeviceLostError(first_line(error)) from error
+        torch.cuda.empty_cache()
+        raise OutOfMemoryError(f"OutOfMemory: {rows} rows") from error
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        raise InferenceError(f"{type(error).__name__}: {what} failed") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +117,30 @@ class TorchEngine:
         return f"torch-{self.device}"
 
     def prepare(self, rows: Sequence[Tokens]) -> Prepared:
-        """Pad `rows`; pinned where a copy to the device follows."""
-        multiple = CUDA_MULTIPLE if self.device == "cuda" else 1
-        input_ids = torch.from_numpy(padded(rows, self.pad_id, multiple))
-        width = input_ids.shape[1]
-        mask: torch.Tensor | None = None
-        if any(len(row) != width for row in rows):
-            lengths = torch.tensor([len(row) for row in rows])
-            mask = (torch.arange(width)[None, :] < lengths[:, None]).long()
-        if self.device == "cuda":
-            input_ids = input_ids.pin_memory()
-            mask = mask.pin_memory() if mask is not None else None
-        return Prepared(input_ids, mask)
+        """Pad `rows`; pinned where a copy to the device follows.
+
+        Raises InferenceError or DeviceLostError.
+        """
+        cuda = self.device == "cuda"
+        with failing(len(rows), "preparing the batch"):
+            input_ids = torch.from_numpy(padded(rows, self.pad_id, CUDA_MULTIPLE if cuda else 1))
+            width = input_ids.shape[1]
+            mask: torch.Tensor | None = None
+            if any(len(row) != width for row in rows):
+                lengths = torch.tensor([len(row) for row in rows])
+                mask = (torch.arange(width)[None, :] < lengths[:, None]).long()
+            if cuda:
+                input_ids = input_ids.pin_memory()
+                mask = mask.pin_memory() if mask is not None else None
+            return Prepared(input_ids, mask)
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
         """Logits, (rows, labels). Raises InferenceError or DeviceLostError."""
-        try:
-            with torch.inference_mode():
-                input_ids = prepared.input_ids.to(self.device, non_blocking=True)
-                mask = prepared.attention_mask
-                if mask is not None:
-                    mask = mask.to(self.device, non_blocking=True)
-                logits = self.model(input_ids=input_ids, attention_mask=mask).logits
-                numbers: NDArray[np.float32] = logits.float().cpu().numpy()
-                return numbers
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise OutOfMemoryError(f"OutOfMemory: {len(prepared.input_ids)} rows") from error
-        except torch.AcceleratorError as error:
-            raise DeviceLostError(first_line(error)) from error
-        except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-            raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
+        with failing(len(prepared.input_ids), "the forward pass"), torch.inference_mode():
+            input_ids = prepared.input_ids.to(self.device, non_blocking=True)
+            mask = prepared.attention_mask
+            if mask is not None:
+                mask = mask.to(self.device, non_blocking=True)
+            logits = self.model(input_ids=input_ids, attention_mask=mask).logits
+            numbers: NDArray[np.float32] = logits.float().cpu().numpy()
+            return numbers
