@@ -5,11 +5,13 @@ is not the scheduler's.
 """
 
 import asyncio
+import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from datetime import UTC
 from typing import Any, Final
 
 import structlog
@@ -27,16 +29,40 @@ from worker.settings import SettingsError
 log = structlog.get_logger(__name__)
 
 COMMAND: Final = (sys.executable, "-m", "trainer", "run")
+WEEK: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
+DAYS: Final = {str(place): place for place in range(8)} | {
+    name: place for place, name in enumerate(WEEK[:7])
+}
+WEEKDAYS: Final = re.compile(r"(\w+)(?:-(\w+)(?:/([1-7]))?)?")
 
 
 def trigger(options: TrainerSettings) -> Any:  # noqa: ANN401  (one of APScheduler's)
     """When to look: by the cron expression, or every so many seconds. Raises SettingsError."""
     if options.cron is None:
-        return IntervalTrigger(seconds=options.poll_seconds)
+        return IntervalTrigger(seconds=options.poll_seconds, timezone=UTC)
+    *others, weekdays = options.cron.split() or [""]
     try:
-        return CronTrigger.from_crontab(options.cron)
+        return CronTrigger.from_crontab(" ".join([*others, named(weekdays)]), timezone=UTC)
     except ValueError as error:
         raise SettingsError([f"TRAINER_CRON: {error} (given: {options.cron!r})"]) from None
+
+
+def named(weekdays: str) -> str:
+    """The weekdays of a crontab by name (pure). Raises ValueError.
+
+    APScheduler 3 counts from Monday, and crontab from Sunday, which is 0 and 7.
+    """
+    found: list[str] = []
+    for part in weekdays.lower().split(","):
+        matched = WEEKDAYS.fullmatch(part.replace("*", "0-6"))
+        first, last, step = matched.groups() if matched else ("", None, None)
+        start, end = DAYS.get(first), DAYS.get(last or first)
+        if end == 0 and last:
+            end = 7  # fri-sun
+        if start is None or end is None or start > end:
+            raise ValueError(f"{part!r} is no weekday")
+        found += WEEK[start : end + 1 : int(step or 1)]
+    return ",".join(dict.fromkeys(found))
 
 
 def waiting(connection: dict[str, Any], options: TrainerSettings) -> int:
@@ -83,7 +109,7 @@ def serve(options: TrainerSettings, connection: dict[str, Any]) -> int:
         return running[0].wait()
 
     stopped = threading.Event()
-    scheduler = BackgroundScheduler(timezone="UTC")
+    scheduler = BackgroundScheduler(timezone=UTC)
     # One at a time; what was missed meanwhile is made up for once.
     scheduler.add_job(
         lambda: turn(options, lambda: waiting(connection, options), start),
