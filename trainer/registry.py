@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
+from trainer import stage
 
 LOCK: Final = "promote.lock"
 LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
@@ -86,6 +87,8 @@ class Registry:
                 for name in stated.files:
                     self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
                     self._files.put_file(str(folder / name), f"{target}/{name}")
+                if isinstance(self._files, LocalFileSystem):
+                    stage.sync_all(Path(target))  # before the manifest says that all is there
                 body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
                 self._write(f"{target}/{manifest.FILE_NAME}", body)
             return self._hash(stated.version)
@@ -206,6 +209,9 @@ class Registry:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+            for folder in Path(path).parents:
+                if folder.is_relative_to(self._root):
+                    stage.sync(folder)
         else:
             self._files.pipe_file(path, body)
 

@@ -96,6 +96,21 @@ def test_while_one_writes_the_other_is_refused(tiny_model: Path, given: TrainerS
     put(tiny_model, given)
 
 
+def test_a_version_is_on_the_disk_before_its_manifest_and_that_before_the_alias(
+    tiny_model: Path, options: TrainerSettings, synced: list[int]
+) -> None:
+    version = put(tiny_model, options).version
+    root = Path(options.registry)
+    folder = root / "maum" / version
+    files = {path.stat().st_ino for path in (folder, *folder.rglob("*")) if path.name != FILE_NAME}
+    manifest = synced.index((folder / FILE_NAME).stat().st_ino)
+    alias = synced.index((root / "aliases/champion.json").stat().st_ino)
+    assert files <= set(synced[:manifest])
+    above = {each.stat().st_ino for each in (folder, folder.parent, root)}
+    assert above <= set(synced[manifest:alias])
+    assert (root / "aliases").stat().st_ino in synced[alias:]
+
+
 def test_the_same_version_is_uploaded_once(tiny_model: Path, given: TrainerSettings) -> None:
     first = put(tiny_model, given)
     again = put(tiny_model, given, expected=first.version)
