@@ -179,6 +179,12 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
+            if "\\u" in line:  # half an emoji is JSON, but no tokenizer and no Parquet takes it
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{path}: line {number} has half a character (a lone surrogate)"
+            ) from None
         except ValueError as error:
             raise DataError(f"{path}: line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):

@@ -40,6 +40,12 @@ def test_every_kind_of_file_holds_the_same(tmp_path: Path, kind: str) -> None:
     assert found == [Labelled(row["id"], row["text"], row["emotion"]) for row in ROWS]
 
 
+def test_an_emoji_written_in_two_halves_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(b'{"text": "\\ud83d\\ude00"}')
+    assert [row.text for row in dataset.read_texts(path)] == ["😀"]
+
+
 def test_a_row_without_an_id_is_named_by_its_place(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.tsv", [{"text": "가"}, {"text": "나"}])
     assert [row.id for row in dataset.read_texts(path)] == ["chat-1", "chat-2"]
@@ -60,6 +66,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         ("a.tsv", "text\n글\n".encode() + "한글\n".encode("cp949"), "line 3 is not UTF-8"),
         ("a.jsonl", b"{\n", "line 1 is no JSON"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2 has half a character"),
+        ("a.jsonl", b'{"text": "a", "id": "\\uDE00\\uD83D"}\n', "line 1 has half a character"),
         ("a.jsonl", b'{"text": "a"}\n{"word": "a"}\n', "row 2 has other fields"),
         ("a.csv", b"text,emotion\na\n", "line 2 has not as many fields"),
         ("a.parquet", b"PAR0", "is no Parquet file"),
