@@ -1,4 +1,4 @@
-"""Runs at the times of `TRAINER_CRON`, or when enough review samples wait: APScheduler.
+"""Runs at the times of `TRAINER_CRON`, or when enough review samples or a failed run wait.
 
 Each run is a process of its own: what it leaves in memory goes with it, and its end, however bad,
 is not the scheduler's.
@@ -22,7 +22,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 
 from trainer import collect
 from trainer.collect import CollectError
+from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
+from trainer.sources import Sources
 from worker import kafka
 from worker.settings import SettingsError
 
@@ -83,16 +85,20 @@ def waiting(connection: dict[str, Any], options: TrainerSettings) -> int:
 def turn(
     options: TrainerSettings, count: Callable[[], int], start: Callable[[], int]
 ) -> int | None:
-    """Run if it is time: always by the cron expression, else when enough wait. The exit code."""
+    """Run if it is time: always by the cron expression, else when enough wait. The exit code.
+
+    What a failed run consumed waits on no topic any more: its snapshot is enough for the next.
+    """
     if options.cron is None:
         try:
-            found = count()
-        except CollectError as error:
-            log.error("cannot look at the topic; trying again", reason=str(error))  # noqa: TRY400
+            unused = Sources(options).snapshots
+            found = 0 if unused else count()
+        except (CollectError, DataError) as error:
+            log.error("cannot look at what waits; trying again", reason=str(error))  # noqa: TRY400
             return None
-        if found < options.min_samples:
+        if not unused and found < options.min_samples:
             return None
-        log.info("enough samples wait", samples=found)
+        log.info("enough waits for a run", samples=found, snapshots=len(unused))
     code = start()
     if code:
         log.error("the run failed; the next one goes on from there", exit_code=code)

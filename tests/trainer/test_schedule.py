@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from trainer import schedule
-from trainer.collect import CollectError
+from trainer import history, schedule, stage
+from trainer.collect import SAMPLES, CollectError
+from trainer.history import Run
 from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
 from worker.settings import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -105,6 +107,27 @@ def test_a_failed_run_and_a_silent_kafka_are_not_the_end(options: TrainerSetting
 
     assert schedule.turn(options, lambda: 5000, Started(code=1)) == 1
     assert schedule.turn(options, silent, Started()) is None
+
+
+def test_a_run_that_failed_after_collecting_is_gone_on_with(options: TrainerSettings) -> None:
+    def make(folder: Path) -> Numbers:
+        (folder / SAMPLES).write_bytes(b"")
+        return {}
+
+    snapshot = stage.run(options.work, "collect", {}, {}, make).folder.name
+    start = Started()
+    schedule.turn(options, lambda: 0, start)
+    assert start.count == 1
+    done = Run(snapshots=[snapshot], selected="", student="", verdict="reject", version=None)
+    history.add(options.work, done)
+    schedule.turn(options, lambda: 0, start)
+    assert start.count == 1
+
+
+def test_a_history_that_cannot_be_read_is_not_the_end(options: TrainerSettings) -> None:
+    options.work.mkdir()
+    (options.work / history.FILE).write_text("{")
+    assert schedule.turn(options, lambda: 5000, Started()) is None
 
 
 def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:
