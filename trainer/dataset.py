@@ -93,6 +93,7 @@ def read_stream(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
     for number, row in enumerate(rows, start=1):
         row["id"] = str(row.get("id") or f"{path.stem}-{number}")
+    _refuse_repeats(path, [row["id"] for row in rows])
     return [row for row in rows if isinstance(row["text"], str) and row["text"].strip()]
 
 

@@ -97,6 +97,12 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         dataset.read_texts(tmp_path / "none.csv")
 
 
+def test_an_id_that_stands_twice_in_a_stream_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "chat.tsv", [{"id": "1", "text": "가"}, {"id": "1", "text": "나"}])
+    with pytest.raises(DataError, match="has 1 ids more than once: '1'"):
+        dataset.read_stream(path)
+
+
 def test_a_golden_set_needs_twenty_of_each(tmp_path: Path) -> None:
     rows = [
         {"id": f"{place}-{emotion}", "text": f"{emotion} {place}", "emotion": emotion}
