@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -140,10 +140,11 @@ class Registry:
         """Hold the registry, and clean what a crash left. Raises RegistryError where it is held."""
         path = f"{self._root}/{LOCK}"
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        body = orjson.dumps(holder)
         try:
             self._files.makedirs(self._root, exist_ok=True)
             self._break_stale(path)
-            self._create(path, orjson.dumps(holder))
+            self._create(path, body)
         except FileExistsError:
             raise RegistryError(f"another trainer is writing to {self._root}; {path}") from None
         except OSError as error:
@@ -152,7 +153,9 @@ class Registry:
             self._clean()
             yield
         finally:
-            self._files.rm_file(path)
+            with suppress(FileNotFoundError):
+                if self._files.cat_file(path) == body:  # who took us for dead has it now
+                    self._files.rm_file(path)
 
     def _create(self, path: str, body: bytes) -> None:
         """Write a file that must not be there. Raises FileExistsError."""
@@ -164,15 +167,23 @@ class Registry:
 
     def _break_stale(self, path: str) -> None:
         try:
-            holder: dict[str, Any] = orjson.loads(self._files.cat_file(path))
+            body = self._files.cat_file(path)
         except FileNotFoundError:
             return
+        try:
+            holder: dict[str, Any] = orjson.loads(body)
         except orjson.JSONDecodeError:
             holder = {"since": time.time()}  # being written at this moment
         here = holder.get("host") == socket.gethostname()
         old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
         if (here and not _is_alive(int(holder.get("pid", 0)))) or (not here and old):
-            self._files.rm_file(path)
+            aside = f"{path}.{secrets.token_hex(4)}.stale"
+            with suppress(FileNotFoundError):  # another trainer moved it first
+                self._files.mv(path, aside)
+                moved = self._files.cat_file(aside)
+                self._files.rm_file(aside)
+                if moved != body:  # another trainer broke it since, and holds this one
+                    self._create(path, moved)
 
     def _clean(self) -> None:
         """Half-written versions: no alias can point at them, since their manifest is missing."""
