@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, drift, predict, select
+from trainer import dataset, drift, leakage, predict, select
 from trainer.dataset import Labelled, Pseudo
 from trainer.select import Example
 from trainer.settings import TrainerSettings
@@ -27,11 +27,16 @@ def choose(  # noqa: PLR0913  (what there is to choose from, and how)
     folder: Path,
     options: TrainerSettings,
 ) -> Numbers:
-    """Write none.parquet, seed.parquet, calibrated.parquet and policy.json into `folder`."""
+    """Write none.parquet, seed.parquet, calibrated.parquet and policy.json into `folder`.
+
+    A text that people labelled, held out or not, is not believed to be what the teacher says.
+    """
     human = select.human(people)
-    plain = select.seed_filter(rows, options.min_confidence, options.min_margin)
+    said = {leakage.normal(row.text) for row in (*people, *held_out)}
+    free = [row for row in rows if leakage.normal(row.text) not in said]
+    plain = select.seed_filter(free, options.min_confidence, options.min_margin)
     policy = learned(held_out, rows, samples, teacher, options)
-    careful = select.calibrated_filter(rows, policy)
+    careful = select.calibrated_filter(free, policy)
     sets = {
         "none": human,
         "seed": select.mix(
@@ -63,6 +68,7 @@ def choose(  # noqa: PLR0913  (what there is to choose from, and how)
     (folder / "policy.json").write_bytes(orjson.dumps(told, option=orjson.OPT_INDENT_2))
     return {
         "offered": len(rows),
+        "labelled_by_people": len(rows) - len(free),
         "seed_accepted": len(plain),
         "calibrated_accepted": len(careful),
         "temperature": policy.heat,

@@ -46,12 +46,16 @@ def collect(
 ) -> Done | Waiting:
     """Snapshot what waits on the review topic, but for what the folders `known` hold already.
 
+    Where more waits than the limit takes, the oldest are used up however few of them are sound:
+    they would stand before the others for ever. Without a single one there is no `SAMPLES` file.
     Raises CollectError, StageError, DataError.
     """
-    waiting = limited(_ask(look(connection, options), options), options.max_samples)
-    count = sum(last - first for first, last in waiting.values())
+    whole = _ask(look(connection, options), options)
+    count = sum(last - first for first, last in whole.values())
     if count < options.min_samples:
         return Waiting(count)
+    waiting = limited(whole, options.max_samples)
+    at_least = options.min_samples if waiting == whole else 0
     seen = {
         row["id"]
         for folder in known
@@ -61,7 +65,7 @@ def collect(
 
     def make(folder: Path) -> Numbers:
         records = asyncio.run(_read_all(connection, options, waiting))
-        return _write(records, seen, folder, options.min_samples)
+        return _write(records, seen, folder, at_least)
 
     offsets = {str(partition): list(span) for partition, span in sorted(waiting.items())}
     told = {"topic": options.review_topic, "offsets": orjson.dumps(offsets).decode()}
@@ -154,7 +158,8 @@ def _write(records: list[ConsumerRecord], seen: set[str], folder: Path, at_least
     samples, quarantine = rows(records, seen)
     if len(samples) < at_least:
         raise TooFewError(len(samples))
-    dataset.write_parquet(folder / SAMPLES, samples)
+    if samples:
+        dataset.write_parquet(folder / SAMPLES, samples)
     lines = [orjson.dumps(each) + b"\n" for each in quarantine]
     (folder / QUARANTINE).write_bytes(b"".join(lines))
     return {

@@ -93,6 +93,7 @@ def read_stream(path: Path) -> list[dict[str, Any]]:
         raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
     for number, row in enumerate(rows, start=1):
         row["id"] = str(row.get("id") or f"{path.stem}-{number}")
+    _refuse_repeats(path, [row["id"] for row in rows])
     return [row for row in rows if isinstance(row["text"], str) and row["text"].strip()]
 
 
@@ -179,6 +180,12 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
+            if "\\u" in line:  # half an emoji is JSON, but no tokenizer and no Parquet takes it
+                json.dumps(row, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"{path}: line {number} has half a character (a lone surrogate)"
+            ) from None
         except ValueError as error:
             raise DataError(f"{path}: line {number} is no JSON: {error}") from None
         if not isinstance(row, dict):

@@ -8,6 +8,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.record import Record
 from trainer import dataset, stage
+from trainer.collect import SAMPLES
 from trainer.dataset import DataError, Labelled
 from trainer.pseudo_label import FILE as PSEUDO
 
@@ -53,11 +54,11 @@ def add(work: Path, run: Run) -> None:
 
 
 def snapshots(work: Path) -> list[Path]:
-    """The finished snapshots of the review topic, oldest first."""
+    """The finished snapshots of the review topic that hold samples, oldest first."""
     found = [
         (manifest.started_at, folder)
         for folder in (work / "collect").glob("[!.]*")
-        if (manifest := stage.read(folder)) is not None
+        if (folder / SAMPLES).exists() and (manifest := stage.read(folder)) is not None
     ]
     return [folder for _, folder in sorted(found)]
 

@@ -45,14 +45,20 @@ class Recipe:
         return outcome
 
     def collect(self) -> Done | Waiting:
-        """The review topic → a snapshot. Raises CollectError."""
-        done = collect.collect(self._connection, self.options, history.snapshots(self.options.work))
-        self.lineage.sources = Sources(self.options)
-        if isinstance(done, Waiting):
-            least = self.options.min_samples
-            self.say(f"collect: {done.count} samples wait, {least} are needed; nothing consumed")
-            return done
-        return self.lineage.told(done)
+        """The review topic → a snapshot that holds something. Raises CollectError."""
+        while True:
+            known = history.snapshots(self.options.work)
+            done = collect.collect(self._connection, self.options, known)
+            if isinstance(done, Waiting):
+                least = self.options.min_samples
+                self.say(
+                    f"collect: {done.count} samples wait, {least} are needed; nothing consumed"
+                )
+                return done
+            self.lineage.told(done)
+            if done.manifest.numbers["samples"]:
+                self.lineage.sources = Sources(self.options)
+                return done
 
     def report(self) -> Path:
         """Render what the last run left. Raises DataError."""

@@ -10,7 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,6 +22,7 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
+from trainer import stage
 
 LOCK: Final = "promote.lock"
 LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
@@ -86,6 +87,8 @@ class Registry:
                 for name in stated.files:
                     self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
                     self._files.put_file(str(folder / name), f"{target}/{name}")
+                if isinstance(self._files, LocalFileSystem):
+                    stage.sync_all(Path(target))  # before the manifest says that all is there
                 body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
                 self._write(f"{target}/{manifest.FILE_NAME}", body)
             return self._hash(stated.version)
@@ -137,10 +140,11 @@ class Registry:
         """Hold the registry, and clean what a crash left. Raises RegistryError where it is held."""
         path = f"{self._root}/{LOCK}"
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        body = orjson.dumps(holder)
         try:
             self._files.makedirs(self._root, exist_ok=True)
             self._break_stale(path)
-            self._create(path, orjson.dumps(holder))
+            self._create(path, body)
         except FileExistsError:
             raise RegistryError(f"another trainer is writing to {self._root}; {path}") from None
         except OSError as error:
@@ -149,7 +153,9 @@ class Registry:
             self._clean()
             yield
         finally:
-            self._files.rm_file(path)
+            with suppress(FileNotFoundError):
+                if self._files.cat_file(path) == body:  # who took us for dead has it now
+                    self._files.rm_file(path)
 
     def _create(self, path: str, body: bytes) -> None:
         """Write a file that must not be there. Raises FileExistsError."""
@@ -161,15 +167,23 @@ class Registry:
 
     def _break_stale(self, path: str) -> None:
         try:
-            holder: dict[str, Any] = orjson.loads(self._files.cat_file(path))
+            body = self._files.cat_file(path)
         except FileNotFoundError:
             return
+        try:
+            holder: dict[str, Any] = orjson.loads(body)
         except orjson.JSONDecodeError:
             holder = {"since": time.time()}  # being written at this moment
         here = holder.get("host") == socket.gethostname()
         old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
         if (here and not _is_alive(int(holder.get("pid", 0)))) or (not here and old):
-            self._files.rm_file(path)
+            aside = f"{path}.{secrets.token_hex(4)}.stale"
+            with suppress(FileNotFoundError):  # another trainer moved it first
+                self._files.mv(path, aside)
+                moved = self._files.cat_file(aside)
+                self._files.rm_file(aside)
+                if moved != body:  # another trainer broke it since, and holds this one
+                    self._create(path, moved)
 
     def _clean(self) -> None:
         """Half-written versions: no alias can point at them, since their manifest is missing."""
@@ -206,6 +220,9 @@ class Registry:
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(path)
+            for folder in Path(path).parents:
+                if folder.is_relative_to(self._root):
+                    stage.sync(folder)
         else:
             self._files.pipe_file(path, body)
 

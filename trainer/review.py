@@ -100,6 +100,8 @@ def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
     """Labels from a Label Studio export; cancelled and empty answers are none. Raises DataError."""
+    if not isinstance(exported, list):
+        raise DataError(f"{path} is no list of tasks")
     found = []
     for number, task in enumerate(exported, start=1):
         try:
@@ -109,7 +111,7 @@ def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
             if results:
                 (emotion,) = results[0]["value"]["choices"]
                 found.append(Labelled(str(data["id"]), str(data["text"]), str(emotion)))
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise DataError(f"{path}: task {number} is no task of ours with annotations") from None
     return found
 
@@ -144,7 +146,7 @@ def take_in(recipe: "Recipe", path: Path) -> None:
             raise DataError(f"{path} cannot be read: {error}") from None
     else:
         rows = [row for row in dataset.read_rows(path) if row.get("emotion")]
-        found = [Labelled(row["id"], row["text"], row["emotion"]) for row in rows]
+        found = [Labelled(row["id"], row["text"], str(row["emotion"])) for row in rows]
     if unknown := sorted({row.emotion for row in found} - set(EMOTIONS)):
         raise DataError(f"{path} has unknown labels: {', '.join(unknown)}")
     add(recipe.options.work, *found)

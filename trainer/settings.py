@@ -100,7 +100,9 @@ class TrainerSettings(BaseSettings):
     min_speed: float = Field(0.8, ge=0, description="least speed as a share of the champion's")
 
     # The scheduler.
-    cron: str | None = Field(None, description="such as 0 3 * * 1: minute hour day month weekday")
+    cron: str | None = Field(
+        None, description="UTC, such as 0 3 * * 1: minute hour day month weekday (1: Monday)"
+    )
     poll_seconds: float = Field(300.0, gt=0, description="seconds between looks at the topic")
 
     @model_validator(mode="after")

@@ -95,6 +95,7 @@ def run(  # noqa: PLR0913  (what a manifest states, and the work itself)
     try:
         partial.mkdir(parents=True, exist_ok=True)
         numbers = make(partial)
+        sync_all(partial)  # the manifest vouches for what a power cut must not take back
         manifest = StageManifest(
             stage=name,
             fingerprint=fingerprint,
@@ -113,7 +114,8 @@ def run(  # noqa: PLR0913  (what a manifest states, and the work itself)
         if folder.exists():
             shutil.rmtree(folder)  # its outputs were changed since: `read` said so
         partial.rename(folder)
-        _sync(folder.parent)
+        sync(folder.parent)
+        sync(work)
     except OSError as error:
         told = f"{error.filename or partial}: {error.strerror or error}"
         raise StageError(f"{name}: {told}") from error
@@ -155,7 +157,23 @@ def write_durably(path: Path, body: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
-    _sync(path.parent)
+    sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """A file, or a folder's list of names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(folder: Path) -> None:
+    """A folder and all below it, to the disk."""
+    for path in (folder, *folder.rglob("*")):
+        if path.exists():  # a link may lead nowhere
+            sync(path)
 
 
 @contextmanager
@@ -192,11 +210,3 @@ def _shown(path: Path, work: Path) -> str:
 
 def _now() -> str:
     return datetime_text(datetime.now(UTC))
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

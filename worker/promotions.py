@@ -15,6 +15,7 @@ from worker.classifier import Classifier
 from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
 from worker.metrics import Metrics
+from worker.registry import FetchError
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +42,10 @@ def try_out(classifier: Classifier) -> None:
 
 
 class Promotions:
-    """Watches an alias of a registry; a bad model is refused and the old one serves on."""
+    """Watches an alias of a registry; a bad model is refused and the old one serves on.
+
+    One that cannot be fetched is tried again at each look.
+    """
 
     def __init__(
         self,
@@ -79,6 +83,14 @@ class Promotions:
             return serving
         try:
             classifier = await asyncio.to_thread(self._take_up, promotion)
+        except FetchError as error:
+            self._metrics.model_refusals.inc()
+            log.warning(
+                "promoted model cannot be fetched; the old one serves on until the next look",
+                version=promotion.version,
+                error=str(error),
+            )
+            return serving
         except (ModelError, EngineError, InferenceError) as error:
             self._refused = promotion.sha256
             self._metrics.model_refusals.inc()

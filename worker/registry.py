@@ -25,6 +25,10 @@ HUB_ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
 HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
 
 
+class FetchError(ModelError):
+    """The version cannot be fetched now; that says nothing of the model, and later it may be."""
+
+
 @dataclass(frozen=True, slots=True)
 class Resolved:
     """A model on this machine's disk, checked against its manifest where it has one."""
@@ -59,7 +63,10 @@ def read_alias(spec: str) -> ModelPromotion:
 
 
 def fetch(promotion: ModelPromotion, cache: Path | None = None) -> Resolved:
-    """Download the promoted version, unless it is here, and check every hash. Raises ModelError."""
+    """Download the promoted version, unless it is here, and check every hash.
+
+    Raises ModelError, and FetchError where a disk or a network fails.
+    """
     folder = (cache or cache_dir()) / "models" / promotion.sha256
     model = ModelId(promotion.name, promotion.version)
     if folder.is_dir():
@@ -81,14 +88,16 @@ def _download(promotion: ModelPromotion, folder: Path) -> None:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
     except OSError as error:
-        raise ModelError(f"{folder.parent} cannot be written: {error.strerror}") from error
+        raise FetchError(f"{folder.parent} cannot be written: {error.strerror}") from error
     try:
         filesystem, path = fsspec.core.url_to_fs(promotion.uri)
         filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
         _check(partial, promotion.sha256)
         if not folder.is_dir():  # another worker on this machine may have been first
             partial.rename(folder)
-    except (OSError, ValueError, ImportError) as error:
+    except OSError as error:
+        raise FetchError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
+    except (ValueError, ImportError) as error:
         raise ModelError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

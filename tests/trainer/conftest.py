@@ -71,6 +71,20 @@ def quiet_logs() -> Iterator[None]:
 
 
 @pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The inodes of what is synced to the disk, in order."""
+    found: list[int] = []
+    fsync = os.fsync
+
+    def noted(descriptor: int) -> None:
+        found.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return found
+
+
+@pytest.fixture
 def options(tmp_path: Path, tiny_model: Path) -> TrainerSettings:
     """Settings for a fit that takes a second or two."""
     return TrainerSettings(

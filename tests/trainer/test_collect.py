@@ -3,7 +3,7 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,8 +19,9 @@ from deploy.embedded import EmbeddedBroker
 from schemas.emotion import EMOTIONS
 from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
-from trainer import collect, dataset, promote
+from trainer import collect, dataset, history, promote
 from trainer.collect import CollectError, Waiting
+from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import Done
 from worker import kafka
@@ -86,7 +87,7 @@ class Topic:
 
         asyncio.run(work())
 
-    def send(self, values: list[bytes | None], *, abort: bool = False) -> None:
+    def send(self, values: Sequence[bytes | None], *, abort: bool = False) -> None:
         """In one transaction, as the worker does: its marker is a gap in the offsets."""
 
         async def work() -> None:
@@ -200,6 +201,30 @@ def test_no_more_than_the_limit_is_taken_at_once(topic: Topic) -> None:
     second = topic.snapshot((first.folder,))
     assert len(ids(first)) == 6
     assert not set(ids(first)) & set(ids(second))
+
+
+@pytest.mark.kafka
+def test_malformed_records_up_to_the_limit_do_not_stand_in_the_way(topic: Topic) -> None:
+    topic.options = topic.options.model_copy(update={"max_samples": 6})
+    topic.send([b"{"] * 10 + [sample(number) for number in range(8)])
+    said: list[str] = []
+    done = Recipe(topic.options, said.append, topic.connection).collect()
+    assert isinstance(done, Done)
+    assert ids(done) == ["chat-0-0", "chat-0-1"]  # too few, but the older ones are out of the way
+    assert ["quarantined 6" in said[0], "quarantined 4" in said[1]] == [True, True]
+    (empty,) = {*(topic.options.work / "collect").glob("[!.]*")} - {done.folder}
+    assert len((empty / collect.QUARANTINE).read_text().splitlines()) == 6
+    assert history.snapshots(topic.options.work) == [done.folder]
+    assert ids(topic.snapshot((done.folder,))) == [f"chat-0-{number}" for number in range(2, 8)]
+
+
+@pytest.mark.kafka
+def test_a_limit_below_what_is_needed_does_not_stop_the_trainer(topic: Topic) -> None:
+    topic.options = topic.options.model_copy(update={"max_samples": 4})
+    topic.send([sample(number) for number in range(6)])
+    first = topic.snapshot()
+    assert len(ids(first)) == 4
+    assert isinstance(topic.collect((first.folder,)), Waiting)
 
 
 @pytest.mark.kafka

@@ -40,6 +40,12 @@ def test_every_kind_of_file_holds_the_same(tmp_path: Path, kind: str) -> None:
     assert found == [Labelled(row["id"], row["text"], row["emotion"]) for row in ROWS]
 
 
+def test_an_emoji_written_in_two_halves_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "chat.jsonl"
+    path.write_bytes(b'{"text": "\\ud83d\\ude00"}')
+    assert [row.text for row in dataset.read_texts(path)] == ["😀"]
+
+
 def test_a_row_without_an_id_is_named_by_its_place(tmp_path: Path) -> None:
     path = write(tmp_path / "chat.tsv", [{"text": "가"}, {"text": "나"}])
     assert [row.id for row in dataset.read_texts(path)] == ["chat-1", "chat-2"]
@@ -60,6 +66,8 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         ("a.tsv", "text\n글\n".encode() + "한글\n".encode("cp949"), "line 3 is not UTF-8"),
         ("a.jsonl", b"{\n", "line 1 is no JSON"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2 has half a character"),
+        ("a.jsonl", b'{"text": "a", "id": "\\uDE00\\uD83D"}\n', "line 1 has half a character"),
         ("a.jsonl", b'{"text": "a"}\n{"word": "a"}\n', "row 2 has other fields"),
         ("a.csv", b"text,emotion\na\n", "line 2 has not as many fields"),
         ("a.parquet", b"PAR0", "is no Parquet file"),
@@ -87,6 +95,12 @@ def test_a_bad_file_is_one_line_that_says_where(
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="No such file"):
         dataset.read_texts(tmp_path / "none.csv")
+
+
+def test_an_id_that_stands_twice_in_a_stream_is_one_line(tmp_path: Path) -> None:
+    path = write(tmp_path / "chat.tsv", [{"id": "1", "text": "가"}, {"id": "1", "text": "나"}])
+    with pytest.raises(DataError, match="has 1 ids more than once: '1'"):
+        dataset.read_stream(path)
 
 
 def test_a_golden_set_needs_twenty_of_each(tmp_path: Path) -> None:

@@ -6,14 +6,16 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
 
 from schemas.manifest import FILE_NAME
 from schemas.promotion import ModelPromotion
-from trainer import promote
+from trainer import promote, registry
 from trainer.registry import LOCK, LOCK_SECONDS, Registry, RegistryError
 from trainer.settings import TrainerSettings
 from worker import registry as workers
@@ -96,6 +98,21 @@ def test_while_one_writes_the_other_is_refused(tiny_model: Path, given: TrainerS
     put(tiny_model, given)
 
 
+def test_a_version_is_on_the_disk_before_its_manifest_and_that_before_the_alias(
+    tiny_model: Path, options: TrainerSettings, synced: list[int]
+) -> None:
+    version = put(tiny_model, options).version
+    root = Path(options.registry)
+    folder = root / "maum" / version
+    files = {path.stat().st_ino for path in (folder, *folder.rglob("*")) if path.name != FILE_NAME}
+    manifest = synced.index((folder / FILE_NAME).stat().st_ino)
+    alias = synced.index((root / "aliases/champion.json").stat().st_ino)
+    assert files <= set(synced[:manifest])
+    above = {each.stat().st_ino for each in (folder, folder.parent, root)}
+    assert above <= set(synced[manifest:alias])
+    assert (root / "aliases").stat().st_ino in synced[alias:]
+
+
 def test_the_same_version_is_uploaded_once(tiny_model: Path, given: TrainerSettings) -> None:
     first = put(tiny_model, given)
     again = put(tiny_model, given, expected=first.version)
@@ -130,6 +147,49 @@ def test_what_a_killed_trainer_left_does_not_stop_the_next(
     lock.write_text(json.dumps(here))
     put(tiny_model, options)
     assert not lock.exists()
+
+
+def lock_of(given: TrainerSettings) -> tuple[Any, str]:
+    """The file system of the registry, and where its lock stands."""
+    files, root = fsspec.core.url_to_fs(given.registry)
+    files.makedirs(root, exist_ok=True)
+    return files, f"{root}/{LOCK}"
+
+
+def test_of_two_that_find_a_dead_trainers_lock_one_gets_it(
+    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, path = lock_of(given)
+    dead = {"host": socket.gethostname(), "pid": 0, "since": time.time()}
+    files.pipe_file(path, json.dumps(dead).encode())
+    is_alive = registry._is_alive
+    first, second = (Registry(given.registry, given.name) for _ in range(2))
+    with ExitStack() as held:
+
+        def overtaken(_: int) -> bool:
+            """The second has looked at the lock; before it does anything, the first has it all."""
+            monkeypatch.setattr(registry, "_is_alive", is_alive)
+            held.enter_context(first.alone())
+            return False
+
+        monkeypatch.setattr(registry, "_is_alive", overtaken)
+        with pytest.raises(RegistryError, match="another trainer is writing"), second.alone():
+            pass
+        assert json.loads(files.cat_file(path))["pid"] == os.getpid()
+    assert not files.exists(path)
+    assert not [each for each in files.ls(path.rpartition("/")[0]) if "stale" in str(each)]
+
+
+@pytest.mark.parametrize("left", [b"somebody else's", None])
+def test_a_lock_that_was_taken_over_is_left_to_who_has_it(
+    given: TrainerSettings, left: bytes | None
+) -> None:
+    files, path = lock_of(given)
+    with Registry(given.registry, given.name).alone():
+        files.rm_file(path)
+        if left:
+            files.pipe_file(path, left)
+    assert files.exists(path) == bool(left)
 
 
 @pytest.mark.parametrize(("age", "stopped"), [(0.0, True), (LOCK_SECONDS + 1, False)])

@@ -180,7 +180,12 @@ def test_json_lines_go_out_and_come_back(given: Recipe, tmp_path: Path) -> None:
     [
         ("a.json", "{", "cannot be read"),
         ("a.json", "[{}]", "task 1 is no task of ours"),
+        ("a.json", "3", "is no list of tasks"),
+        ("a.json", '[{"data": {}, "annotations": [3]}]', "task 1 is no task of ours"),
         ("a.jsonl", '{"id": "1", "text": "글", "emotion": "설렘"}', "unknown labels: 설렘"),
+        ("a.jsonl", '{"text": "글", "emotion": 3}', "unknown labels: 3"),
+        ("a.jsonl", '{"text": "글", "emotion": ["기쁨"]}', "unknown labels: \\['기쁨'\\]"),
+        ("a.jsonl", '{"text": "\\ud83d", "emotion": "기쁨"}', "line 1 has half a character"),
     ],
 )
 def test_an_import_that_makes_no_sense_adds_nothing(

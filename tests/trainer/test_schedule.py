@@ -4,14 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from trainer import schedule
-from trainer.collect import CollectError
+from trainer import history, schedule, stage
+from trainer.collect import SAMPLES, CollectError
+from trainer.history import Run
 from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
 from worker.settings import SettingsError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,10 +37,52 @@ def test_a_cron_expression_says_when(options: TrainerSettings) -> None:
     assert (monday.isoweekday(), monday.hour, monday.minute, monday.day) == (1, 3, 30, 30)
 
 
-def test_a_bad_cron_expression_is_one_line(options: TrainerSettings) -> None:
-    bad = options.model_copy(update={"cron": "every monday"})
-    with pytest.raises(SettingsError, match=r"TRAINER_CRON: .*\(given: 'every monday'\)"):
+@pytest.mark.parametrize(
+    ("weekdays", "days"),
+    [
+        ("1", "1"),
+        ("0", "7"),
+        ("7", "7"),
+        ("mon", "1"),
+        ("1-5", "12345"),
+        ("1,3", "13"),
+        ("fri-SUN", "567"),
+        ("5-7", "567"),
+        ("1-5/2", "135"),
+        ("*/2", "2467"),
+        ("*", "1234567"),
+    ],
+)
+def test_weekdays_are_those_of_a_crontab(
+    options: TrainerSettings, weekdays: str, days: str
+) -> None:
+    when = schedule.trigger(options.model_copy(update={"cron": f"0 3 * * {weekdays}"}))
+    fired, now = set(), datetime(2026, 11, 22, tzinfo=UTC)
+    while (now := when.get_next_fire_time(None, now)) < datetime(2026, 11, 29, tzinfo=UTC):
+        fired.add(now.isoweekday())
+        now += timedelta(minutes=1)
+    assert "".join(map(str, sorted(fired))) == days
+
+
+def test_the_clock_is_utc_wherever_the_trainer_stands(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Seoul")
+    for cron in ("0 3 * * 1", None):
+        assert schedule.trigger(options.model_copy(update={"cron": cron})).timezone is UTC
+
+
+@pytest.mark.parametrize(
+    "cron", ["every monday", "", "0 3 * * 8", "0 3 * * 5-1", "0 3 * * */0", "0 3 * * funday"]
+)
+def test_a_bad_cron_expression_is_one_line(options: TrainerSettings, cron: str) -> None:
+    bad = options.model_copy(update={"cron": cron})
+    with pytest.raises(SettingsError) as caught:
         schedule.trigger(bad)
+    (mistake,) = caught.value.mistakes
+    assert mistake.startswith("TRAINER_CRON: ")
+    assert mistake.endswith(f"(given: {cron!r})")
+    assert "\n" not in mistake
 
 
 @pytest.mark.parametrize(("waiting", "runs"), [(999, 0), (1000, 1)])
@@ -63,6 +107,27 @@ def test_a_failed_run_and_a_silent_kafka_are_not_the_end(options: TrainerSetting
 
     assert schedule.turn(options, lambda: 5000, Started(code=1)) == 1
     assert schedule.turn(options, silent, Started()) is None
+
+
+def test_a_run_that_failed_after_collecting_is_gone_on_with(options: TrainerSettings) -> None:
+    def make(folder: Path) -> Numbers:
+        (folder / SAMPLES).write_bytes(b"")
+        return {}
+
+    snapshot = stage.run(options.work, "collect", {}, {}, make).folder.name
+    start = Started()
+    schedule.turn(options, lambda: 0, start)
+    assert start.count == 1
+    done = Run(snapshots=[snapshot], selected="", student="", verdict="reject", version=None)
+    history.add(options.work, done)
+    schedule.turn(options, lambda: 0, start)
+    assert start.count == 1
+
+
+def test_a_history_that_cannot_be_read_is_not_the_end(options: TrainerSettings) -> None:
+    options.work.mkdir()
+    (options.work / history.FILE).write_text("{")
+    assert schedule.turn(options, lambda: 5000, Started()) is None
 
 
 def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:

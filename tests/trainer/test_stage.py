@@ -87,6 +87,22 @@ def test_what_a_stage_came_from_is_in_its_manifest(tmp_path: Path, source: Path)
     assert set(first.manifest.outputs) == {"copy.txt"}
 
 
+def test_what_a_manifest_vouches_for_is_on_the_disk_before_it(
+    tmp_path: Path, synced: list[int]
+) -> None:
+    def make(folder: Path) -> Numbers:
+        (folder / "model").mkdir()
+        (folder / "model/weights").write_text("heavy")
+        (folder / "curve").write_text("steep")
+        return {}
+
+    folder = stage.run(tmp_path / "work", "teach", {}, {}, make).folder
+    before = synced[: synced.index((folder / stage.MANIFEST).stat().st_ino)]
+    for name in ("", "model", "model/weights", "curve"):
+        assert (folder / name).stat().st_ino in before
+    assert synced[-2:] == [each.stat().st_ino for each in (folder.parent, tmp_path / "work")]
+
+
 def test_a_stage_that_fails_leaves_no_finished_folder(tmp_path: Path, source: Path) -> None:
     def fail(folder: Path) -> Numbers:
         (folder / "half.txt").write_text("half")

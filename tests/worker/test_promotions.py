@@ -146,6 +146,27 @@ async def test_a_sound_one_is_swapped_in(model: Path, options: WorkerSettings) -
     assert (new.model.version, refusals, errors) == ("7", 0, [])
 
 
+async def test_one_that_cannot_be_fetched_is_told_counted_and_tried_again(
+    model: Path, options: WorkerSettings
+) -> None:
+    spec, away = promote(model, model.parents[1]), model.with_name("away")
+    swapped: list[Classifier] = []
+    metrics = Metrics()
+    watcher = Promotions(
+        spec, lambda version: parts.promoted(options, version), swapped.append, metrics, 1.0
+    )
+    shutil.move(model, away)
+    with capture_logs() as logs:
+        serving = await watcher._look("old")
+    shutil.move(away, model)
+    assert (serving, swapped, metrics.model_refusals._value.get()) == ("old", [], 1)
+    (warning,) = logs
+    assert (warning["log_level"], warning["version"]) == ("warning", "7")
+    assert "cannot be fetched" in warning["error"]
+    await watcher._look(serving)
+    assert [each.model.version for each in swapped] == ["7"]
+
+
 def ship(model: Path, graph: bytes) -> None:
     """Put `graph` where a publisher puts the model's int8 graph, with all that vouches for it."""
     folder = model / "engines" / export.key(model)
