@@ -61,7 +61,7 @@ class Job:
 
     def _event(self, decision: Decision, model: ModelId) -> bytes:
         router = self.run.router
-        return orjson.dumps(router.fields(self.line, self.chat, decision, model, self.truncated))
+        return codec.encode(router.fields(self.line, self.chat, decision, model, self.truncated))
 
 
 class Run:
