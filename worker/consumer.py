@@ -85,7 +85,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             auto_offset_reset="none",
             isolation_level="read_committed",
             session_timeout_ms=settings.session_timeout_ms,
-            heartbeat_interval_ms=settings.session_timeout_ms // 4,
+            # A member learns of a rebalance by its next heartbeat, and everyone waits for the last.
+            heartbeat_interval_ms=settings.session_timeout_ms // 10,
             rebalance_timeout_ms=max(settings.session_timeout_ms, 30_000),
             max_poll_interval_ms=settings.max_poll_interval_ms,
             # Answers lie in memory in full, and decoded beside that, whatever the queue holds. A

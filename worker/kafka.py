@@ -77,8 +77,8 @@ def _no_password() -> str:
 
 
 TOO_LARGE: Final = (
-    "an output is larger than its topic takes ({text}): raise max.message.bytes of the dead letter "
-    "and review topics, or lower WORKER_MAX_MESSAGE_BYTES"
+    "an output is larger than its topic takes ({text}): raise max.message.bytes of the topic that "
+    "the line before names, or lower WORKER_MAX_MESSAGE_BYTES"
 )
 LOGIN: Final = (
     "Kafka refuses the login ({text}): look at KAFKA_SECURITY_PROTOCOL, KAFKA_SASL_MECHANISM, "

@@ -175,7 +175,7 @@ async def _send(
         for batch in _batches(producer, group):
             sent = await producer.send_batch(batch, topic, partition=partition)
             # Where something else fails first nobody asks for it, and asyncio would complain.
-            sent.add_done_callback(lambda future: future.cancelled() or future.exception())
+            sent.add_done_callback(_retrieve)
             acknowledged.append(sent)
     return acknowledged
 
@@ -241,17 +241,22 @@ async def _close(producer: AIOKafkaProducer) -> None:
         sender = producer._sender.sender_task  # noqa: SLF001  (nothing public ends it)
         if sender is not None:
             sender.cancel()
-        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001  (who waits there)
+        accumulator = producer._message_accumulator  # noqa: SLF001  (who waits there)
+        accumulator.fail_all(ProducerClosed())
+        for batch in [each for queue in accumulator._batches.values() for each in queue]:  # noqa: SLF001
+            _retrieve(batch._drain_waiter)  # noqa: SLF001  (failed, and mostly nobody waits for it)
         await producer.client.close()
+
+
+def _retrieve(done: asyncio.Future[Any]) -> BaseException | None:
+    """The future's error, which asyncio does not complain of from here on."""
+    return None if done.cancelled() else done.exception()
 
 
 def _why_it_ended(producer: AIOKafkaProducer) -> BaseException | None:
     """What went wrong with the producer's last transaction, if anything did."""
     ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001  (nothing public tells)
-    if ended is None or not ended.done() or ended.cancelled():
-        return None
-    error: BaseException | None = ended.exception()
-    return error
+    return None if ended is None or not ended.done() else _retrieve(ended)
 
 
 async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:

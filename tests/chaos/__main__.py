@@ -24,13 +24,16 @@ ROOT: Final = Path(__file__).parents[2]
 CODE: Final = ("worker", "schemas", "tests/chaos", "tests/kafka", "deploy/kafka")
 
 
-async def run(cells: list[tuple[int, Cell]], messages: int, seed: str, out: Path) -> list[Result]:
+async def run(
+    cells: list[tuple[int, Cell]], messages: int, seed: str, pace: float, out: Path
+) -> list[Result]:
     """Play `cells`, each with the number of its round; results go to `out` as they come.
 
-    What `out` has of the same code, seed and size is not played again.
+    What `out` has of the same code, seed, size and pace is not played again.
     """
     code = _code()
-    known = _played(out, code, seed, messages)
+    asked = (code, seed, messages, pace)
+    known = _played(out, asked)
     results = []
     brokers = Cluster()
     try:
@@ -39,14 +42,8 @@ async def run(cells: list[tuple[int, Cell]], messages: int, seed: str, out: Path
             result = known.get((number, cell.name))
             if result is None:
                 async with cluster_for(cell, brokers) as cluster:
-                    result = await play(cluster, cell, messages, f"{seed}-{number}")
-                row = {
-                    "code": code,
-                    "seed": seed,
-                    "of": messages,
-                    "round": number,
-                    "result": asdict(result),
-                }
+                    result = await play(cluster, cell, messages, f"{seed}-{number}", pace=pace)
+                row = {"asked": asked, "round": number, "result": asdict(result)}
                 with out.open("ab") as file:
                     file.write(orjson.dumps(row) + b"\n")
             results.append(result)
@@ -75,13 +72,13 @@ def _code() -> str:
     return digest.hexdigest()[:16]
 
 
-def _played(out: Path, code: str, seed: str, messages: int) -> dict[tuple[int, str], Result]:
+def _played(out: Path, asked: tuple[str | int | float, ...]) -> dict[tuple[int, str], Result]:
     lines = out.read_bytes().splitlines() if out.exists() else []
     rows = [orjson.loads(line) for line in lines]
     return {
         (row["round"], row["result"]["cell"]): Result(**row["result"])
         for row in rows
-        if (row.get("code"), row["seed"], row["of"]) == (code, seed, messages)
+        if row.get("asked") == list(asked)
     }
 
 
@@ -98,6 +95,12 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each cell (3)")
     parser.add_argument("--others", type=int, help="rounds of those that are not main ones")
     parser.add_argument("--messages", type=int, default=100_000, help="of a main cell")
+    parser.add_argument(
+        "--pace",
+        type=float,
+        default=1.0,
+        help="of main cells: 2 sends at half the rate, for a slower machine (1)",
+    )
     parser.add_argument("--only", default="", help="cells whose name matches this expression")
     parser.add_argument("--write", type=Path, help="the page that gets the table")
     parser.add_argument("--out", type=Path, default=Path(".kafka/chaos.jsonl"))
@@ -110,7 +113,9 @@ def main() -> int:
     try:
         others = options.rounds if options.others is None else options.others
         played = _order(cells, options.rounds, others)
-        results = asyncio.run(run(played, options.messages, options.seed, options.out))
+        results = asyncio.run(
+            run(played, options.messages, options.seed, options.pace, options.out)
+        )
     except BrokerError as error:
         print(error, file=sys.stderr)
         return 1
@@ -118,7 +123,9 @@ def main() -> int:
         print(f"{options.write} is left as it is: its table is of all cells")
     elif options.write:
         asked = f"--seed {options.seed} --rounds {options.rounds} --others {others}"
-        table.write(options.write, results, f"{asked} --messages {options.messages}")
+        table.write(
+            options.write, results, f"{asked} --messages {options.messages} --pace {options.pace:g}"
+        )
     broken = {cell.name for cell in cells if cell.broken}
     # Each control has to be caught once; it need not do harm each time.
     caught = {each.cell for each in results if each.caught}

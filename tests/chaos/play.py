@@ -26,13 +26,21 @@ EVERYONE: Final = frozenset({"shared_producer", "batch_seconds"})  # what is wro
 
 
 async def play(
-    brokers: Brokers, cell: Cell, messages: int, seed: str, *, short: bool = False
+    brokers: Brokers,
+    cell: Cell,
+    messages: int,
+    seed: str,
+    *,
+    short: bool = False,
+    pace: float = 1.0,
 ) -> Result:
     """Run one cell with `messages` messages for a main cell. The same seed, the same faults.
 
-    `short`: each fault of a cell that repeats its faults comes once.
+    `short`: each fault of a cell that repeats its faults comes once. `pace`: how many times as long
+    the messages of a main cell take to come.
     """
     count = max(500, int(messages * cell.share))
+    seconds = cell.seconds * (0.7 if short else 1.0) * (pace if cell.main else 1.0)
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )
@@ -41,7 +49,7 @@ async def play(
     began = monotonic()
     try:
         await scene.begin(compacted=cell.input == "compacted")
-        await _run(scene, cell, count)
+        await _run(scene, cell, count, seconds)
         await scene.finish(SETTLE_SECONDS)
         await judge(scene, cell, result)
     except TimeoutError as error:
@@ -52,7 +60,7 @@ async def play(
     return result
 
 
-async def _run(scene: Scene, cell: Cell, count: int) -> None:
+async def _run(scene: Scene, cell: Cell, count: int, seconds: float) -> None:
     """Messages stream while the faults happen; a compacted topic is filled before."""
     if cell.input == "compacted":
         await _fill_compacted(scene, count)
@@ -63,7 +71,7 @@ async def _run(scene: Scene, cell: Cell, count: int) -> None:
     for number in range(cell.workers):
         scene.add(**(everyone if number else sabotage))
     await scene.ready()
-    feeding = asyncio.create_task(_feed(scene, cell, count))
+    feeding = asyncio.create_task(_feed(scene, cell, count, seconds))
     try:
         await cell.faults(scene)
         scene.flowing.set()
@@ -73,10 +81,9 @@ async def _run(scene: Scene, cell: Cell, count: int) -> None:
         feeding.cancel()
 
 
-async def _feed(scene: Scene, cell: Cell, count: int) -> None:
+async def _feed(scene: Scene, cell: Cell, count: int, seconds: float) -> None:
     if cell.input == "compacted":
         return
-    seconds = cell.seconds * (0.7 if scene.short else 1.0)
     if cell.input == "transactional":
         await _feed_transactions(scene, count, seconds)
         return

@@ -182,18 +182,35 @@ async def test_one_output_that_may_not_be_written_ends_it_with_one_line(
     await nothing_committed(cluster, settings)
 
 
+@pytest.mark.parametrize(
+    ("delivery", "output", "limit", "value"),
+    [
+        pytest.param("exactly_once", "emotion_topic", 200, chat(1), id="event"),
+        pytest.param("exactly_once", "review_topic", 200, chat(1, "e1 low"), id="review sample"),
+        pytest.param("exactly_once", "dead_letter_topic", 2000, b"x" * 8000, id="dead letter"),
+        pytest.param("at_least_once", "review_topic", 200, chat(1, "e1 low"), id="at least once"),
+    ],
+)
 async def test_an_output_larger_than_its_topic_takes_ends_it_with_one_line(
-    cluster: Cluster,
+    cluster: Cluster, delivery: str, output: str, limit: int, value: bytes
 ) -> None:
     settings = cluster.settings()
     await cluster.create(settings, 1)
-    await recreate(cluster, settings.dead_letter_topic, {"max.message.bytes": "2000"})
-    await cluster.produce(settings.input_topic, [Input(chat(1)), Input(b"x" * 8000)])
-    async with running(cluster, settings) as worker:
+    topic = getattr(settings, output)
+    await recreate(cluster, topic, {"max.message.bytes": str(limit)})
+    await cluster.produce(settings.input_topic, [Input(value)])
+    async with running(cluster, settings, WORKER_DELIVERY=delivery) as worker:
         await worker.says("larger than its topic takes")
         await worker.ends(1)
-    reached = await verifier.committed(cluster.servers, settings.group_id, settings.input_topic)
-    assert reached.get(0, 0) <= 1, "committed past it"
+    told = [line for line in worker.said.splitlines() if "an output is too large" in line]
+    assert len(told) == 1, worker.said
+    assert topic in told[0]
+    await nothing_committed(cluster, settings)
+    # Room for it, and it goes on where it was.
+    await recreate(cluster, topic, {})
+    async with running(cluster, settings, WORKER_DELIVERY=delivery):
+        await verifier.settled(cluster.servers, settings)
+    assert len(await verifier.read(cluster.servers, topic)) == 1
 
 
 @pytest.mark.parametrize("delivery", ["exactly_once", "at_least_once"])
