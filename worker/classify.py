@@ -14,6 +14,7 @@ from worker import codec
 from worker.classifier import ModelId
 from worker.codec import Chat, DecodeError, Headers
 from worker.decision import Decision
+from worker.engines import InferenceError, Tokens
 from worker.inference import Inference, Verdict
 from worker.offsets import OffsetTracker
 from worker.outcome import Router
@@ -147,14 +148,15 @@ class Run:
         if not messages:
             return
         encoded = await self._inference.tokenize([chat.text for _, chat in messages])
-        jobs = [
-            Job(record, chat, each.truncated, len(each.tokens), self)
-            for (record, chat), each in zip(messages, encoded, strict=True)
-        ]
-        self.in_flight += sum(job.tokens for job in jobs)
-        self._inference.submit(
-            [(job, each.tokens) for job, each in zip(jobs, encoded, strict=True)]
-        )
+        jobs: list[tuple[Job, Tokens]] = []
+        for (record, chat), each in zip(messages, encoded, strict=True):
+            if isinstance(each, InferenceError):
+                self.finish(record, f"{Reason.UNCLASSIFIABLE}: {each}")
+            else:
+                job = Job(record, chat, each.truncated, len(each.tokens), self)
+                jobs.append((job, each.tokens))
+        self.in_flight += sum(job.tokens for job, _ in jobs)
+        self._inference.submit(jobs)
 
     async def _wait_for_release(self) -> None:
         self._released.clear()

@@ -81,11 +81,37 @@ class Chat(NamedTuple):
     sent_at: str | int | None = None
 
 
-def decode(value: bytes, max_bytes: int) -> Chat:
-    """Read one ChatMessage of at most `max_bytes`. Raises DecodeError."""
-    if len(value) > max_bytes:
+class Sized(Protocol):
+    """What takes room in a record."""
+
+    @property
+    def key(self) -> bytes | None:
+        """May be large, as anything that a stranger writes."""
+
+    @property
+    def value(self) -> bytes | None:
+        """None counts nothing."""
+
+    @property
+    def headers(self) -> Headers:
+        """Names and values."""
+
+
+def size(record: Sized) -> int:
+    """Bytes of its key, value and headers."""
+    headers = sum(len(name) + len(value or b"") for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers
+
+
+def decode(value: bytes, max_bytes: int, beside: int = 0) -> Chat:
+    """Read one ChatMessage. Raises DecodeError.
+
+    Its record has at most `max_bytes`: those of `value`, and the bytes `beside` it.
+    """
+    found = len(value) + beside
+    if found > max_bytes:
         raise DecodeError(
-            Reason.TOO_LARGE, f"TooLarge: {len(value)} bytes, at most {max_bytes} are taken"
+            Reason.TOO_LARGE, f"TooLarge: {found} bytes, at most {max_bytes} are taken"
         )
     try:
         fields = orjson.loads(value)

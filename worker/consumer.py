@@ -14,7 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from worker import idleness, pacing, records
+from worker import idleness, kafka, pacing, records
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -130,6 +130,8 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         """Records by partition, in order. Raises KafkaError and KafkaProblemError."""
         if self._failed is not None:
             raise self._failed
+        if self._consumer._fetcher.error_future.done():  # noqa: SLF001  (no call of it ever tells)
+            raise KafkaProblemError("fetching has ended, which is a fault in aiokafka; start anew")
         try:
             fetched: Fetched = await self._consumer.getmany(
                 timeout_ms=timeout_ms, max_records=max_records
@@ -202,4 +204,4 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
 
     async def stop(self) -> None:
         """Leave the group."""
-        await self._consumer.stop()
+        await kafka.stop(self._consumer)

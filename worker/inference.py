@@ -67,17 +67,32 @@ class Inference:
         self._preparing = ThreadPoolExecutor(1, "prepare")
         self._device = ThreadPoolExecutor(1, "infer")
         self._in_flight = 0
-        self.busy_since: float | None = None  # since when the device owes us a batch
+        self._untokenized = 0
+        self._device_since: float | None = None  # since when the device owes us a batch
+        self._tokenizing_since: float | None = None
 
-    async def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
-        """Encode off the event loop."""
+    @property
+    def busy_since(self) -> float | None:
+        """Since when, by the clock, a thread owes us something; None where none does."""
+        owed = [each for each in (self._device_since, self._tokenizing_since) if each is not None]
+        return min(owed, default=None)
+
+    async def tokenize(self, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
+        """Encode off the event loop; a text that the tokenizer fails on gets its error.
+
+        Raises HopelessError.
+        """
         loop = asyncio.get_running_loop()
         started = perf_counter()
+        self._tokenizing_since = self._clock()
         while True:
             classifier = self.classifier
-            encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
+            encoded = await loop.run_in_executor(self._tokenizing, _encode, classifier, texts)
             if classifier is self.classifier:  # else it was swapped meanwhile: its own ids
                 break
+        self._tokenizing_since = None
+        for each in encoded:
+            self._untokenized = self._count(self._untokenized, each)
         self._metrics.stage_seconds.labels("tokenize").observe(perf_counter() - started)
         return encoded
 
@@ -118,7 +133,7 @@ class Inference:
                 prepared = self._preparing.submit(classifier.prepare, tokens)
                 done = loop.run_in_executor(self._device, self._infer, classifier, tokens, prepared)
                 self._in_flight += 1
-                self.busy_since = self.busy_since or self._clock()
+                self._device_since = self._device_since or self._clock()
                 batches.create_task(self._finish(rows, classifier, done))
 
     async def _next_batch(self) -> tuple[Classifier, list[Row[Job]]]:
@@ -192,23 +207,37 @@ class Inference:
         verdicts = await done
         self._slots.release()
         self._in_flight -= 1
-        self.busy_since = self._clock() if self._in_flight else None
+        self._device_since = self._clock() if self._in_flight else None
         started = perf_counter()
         for row, verdict in zip(rows, verdicts, strict=True):
-            if isinstance(verdict, InferenceError):
-                self._failed_alone += 1
-                if self._failed_alone >= HOPELESS:
-                    message = f"{HOPELESS} inputs in a row failed alone, the last with: {verdict}"
-                    raise HopelessError(message) from verdict
-            else:
-                self._failed_alone = 0
-                if classifier is self.classifier:
-                    self._cache.put(row.tokens, verdict)
+            self._failed_alone = self._count(self._failed_alone, verdict)
+            if not isinstance(verdict, InferenceError) and classifier is self.classifier:
+                self._cache.put(row.tokens, verdict)
             for job in row.items:
                 job.resolve(verdict, classifier.model)
         self._metrics.stage_seconds.labels("decide").observe(perf_counter() - started)
+
+    @staticmethod
+    def _count(failed: int, result: object) -> int:
+        """How many inputs in a row have failed now. Raises HopelessError for too many."""
+        if not isinstance(result, InferenceError):
+            return 0
+        if failed + 1 >= HOPELESS:
+            message = f"{HOPELESS} inputs in a row failed alone, the last with: {result}"
+            raise HopelessError(message) from result
+        return failed + 1
 
     def close(self) -> None:
         """Let the threads end."""
         for pool in (self._tokenizing, self._preparing, self._device):
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _encode(classifier: Classifier, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
+    """All texts at once, or else one by one, so that one that fails stands alone."""
+    try:
+        return list(classifier.tokenize(texts))
+    except InferenceError as error:
+        if len(texts) == 1:
+            return [error]
+    return [each for text in texts for each in _encode(classifier, [text])]

@@ -1,10 +1,11 @@
 """How to reach the cluster, and what its errors mean in one clear line."""
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiokafka import errors
+from aiokafka import AIOKafkaConsumer, errors
 
 from worker.settings import KafkaSettings, SettingsError
 
@@ -111,6 +112,24 @@ HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
         "transaction.max.timeout.ms (15 min, if unset)"
     ),
 }
+
+
+async def stop(consumer: AIOKafkaConsumer) -> None:
+    """Stop `consumer`, which aiokafka may give up half-way.
+
+    It awaits the fetches that it has cancelled, and that cancels whoever awaits, for no reason of
+    theirs, where a broker is away. So it stops in a task of its own, and what that left open goes
+    after it.
+    """
+    stopping = asyncio.ensure_future(consumer.stop())
+    try:
+        await asyncio.wait({stopping})
+    finally:
+        stopping.cancel()
+    if stopping.cancelled():
+        await consumer._client.close()  # noqa: SLF001  (its last step)
+    else:
+        stopping.result()
 
 
 def line(error: BaseException) -> str:

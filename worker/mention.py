@@ -7,6 +7,7 @@ import orjson
 
 from schemas import deadletter
 from schemas.deadletter import Reason
+from worker import codec
 from worker.codec import MAX_ID_LENGTH, Output
 
 Said = dict[str, str | int | None]
@@ -30,8 +31,8 @@ def dead_letter(letter: Output) -> Said:
 
 def largest(outputs: Sequence[Output]) -> Said:
     """Where the largest of `outputs` should have gone, and which message it came from."""
-    output = max(outputs, key=lambda each: len(each.value or b""))
-    size: Said = {"output_topic": output.topic, "bytes": len(output.value or b"")}
+    output = max(outputs, key=codec.size)
+    size: Said = {"output_topic": output.topic, "bytes": codec.size(output)}
     if any(name == deadletter.REASON for name, _ in output.headers):
         return size | dead_letter(output)
     fields = _fields(output)  # ours, so all of them are there

@@ -12,7 +12,7 @@ from time import monotonic, perf_counter, time
 from typing import Final
 
 import structlog
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas.deadletter import Reason
 from worker import codec, kafka
@@ -172,12 +172,13 @@ class Pipeline:
     async def _poll(self) -> None:
         backoff = BACKOFF_SECONDS
         while True:
-            await self._wait_for_room()
             try:
+                await self._wait_for_room()
                 await self._poll_once()
                 backoff = BACKOFF_SECONDS
             except KafkaError as error:
-                if isinstance(error, kafka.FATAL) or not error.retriable:
+                may_pass = error.retriable or isinstance(error, KafkaTimeoutError)
+                if isinstance(error, kafka.FATAL) or not may_pass:
                     raise
                 log.warning("polling failed; trying again", error=kafka.line(error))
                 await asyncio.sleep(backoff)
@@ -236,7 +237,8 @@ class Pipeline:
                     lane.complete(epoch, record.offset, outcome)
                     continue
                 try:
-                    chat = codec.decode(value, limit)
+                    # Key and headers are copied to the outputs, so they count as the value does.
+                    chat = codec.decode(value, limit, codec.size(record) - len(value))
                 except DecodeError as error:
                     cost = 1 + len(value) // 16  # so that large poison counts against the queue
                     lane.tokens += cost
@@ -252,7 +254,9 @@ class Pipeline:
         tokenized = await self.inference.tokenize([message.chat.text for message in messages])
         jobs: list[tuple[Message, Tokenized]] = []
         for message, encoded in zip(messages, tokenized, strict=True):
-            if message.wanted():
+            if isinstance(encoded, InferenceError):
+                message.resolve(encoded, self.inference.classifier.model)
+            elif message.wanted():
                 message.tokens = len(encoded.tokens)
                 message.truncated = encoded.truncated
                 message.lane.tokens += message.tokens

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.promotion import ModelPromotion
-from worker import registry
+from worker import kafka, registry
 from worker.classifier import Classifier
 from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
@@ -129,4 +129,4 @@ class Promotions:
             async for _ in consumer:
                 self._heard.set()
         finally:
-            await consumer.stop()
+            await kafka.stop(consumer)

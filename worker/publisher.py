@@ -192,11 +192,15 @@ async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
 def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
     batches: list[BatchBuilder] = []
     for _, key, value, headers in outputs:
-        large = value is not None and len(value) > MAX_BATCH_BYTES
         record = {"timestamp": None, "key": key, "value": value, "headers": headers}
-        if large or not batches or batches[-1].append(**record) is None:
-            batches.append(_packed(producer) if large else producer.create_batch())
-            batches[-1].append(**record)  # an empty batch takes a record of any size
+        if batches and batches[-1].append(**record) is not None:
+            continue
+        batch = producer.create_batch()
+        batch.append(**record)  # an empty batch takes a record of any size
+        if batch.size() > MAX_BATCH_BYTES:
+            batch = _packed(producer)
+            batch.append(**record)
+        batches.append(batch)
     return batches
 
 

@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import suppress
 from time import monotonic
 from typing import Any, Final
 
@@ -64,8 +63,12 @@ async def run(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
             log.error("not finished in time; the next owner repeats what is uncommitted")
             serving.cancel()
             failed = True
-        with suppress(asyncio.CancelledError):
-            await serving
+        await asyncio.wait({serving})
+        if not serving.cancelled():
+            serving.result()
+        elif not failed:
+            log.error("stopped", reason="cancelled from within; start anew")
+            failed = True
     except* PROBLEMS as group:
         # Partitions that met the same obstacle at once say it once.
         for reason in dict.fromkeys(kafka.line(error) for error in leaves(group)):

@@ -12,6 +12,7 @@ from schemas.deadletter import Reason
 from tests import rawnames
 from tests.kafka import verifier
 from tests.kafka.harness import TRACEPARENT, Cluster, FakeEngine, Input, chat, eventually
+from worker.codec import size
 
 MESSAGES = 2000
 LIMIT = 3000
@@ -152,7 +153,7 @@ async def test_a_header_name_that_is_not_utf_8_stops_nothing(cluster: Cluster) -
 async def test_a_record_as_large_as_the_broker_takes_becomes_a_dead_letter(
     cluster: Cluster, delivery: str
 ) -> None:
-    """One that just fits as it is, and one that fits because it was compressed."""
+    """Those that just fit as they are, and those that fit because they were compressed."""
     settings = cluster.settings(delivery=delivery)
     await cluster.create(settings, 1)
     plain, packed = random.Random(7).randbytes(1_048_000), chat(1, "ㅋㅋ" * 1_000_000)  # noqa: S311
@@ -169,13 +170,18 @@ async def test_a_record_as_large_as_the_broker_takes_becomes_a_dead_letter(
         await producer.send_and_wait(settings.input_topic, chat(0))
         await producer.send_and_wait(settings.input_topic, plain)
         await packing.send_and_wait(settings.input_topic, packed)
-        await producer.send_and_wait(settings.input_topic, chat(3))
+        await producer.send_and_wait(settings.input_topic, chat(2), key=plain)
+        await packing.send_and_wait(settings.input_topic, chat(3), key=b"k" * 3_000_000)
+        marks = [("mark", b"m" * 3_000_000)]
+        await packing.send_and_wait(settings.input_topic, chat(4), headers=marks)
+        await producer.send_and_wait(settings.input_topic, chat(5))
     async with cluster.worker(settings):
         await verifier.settled(cluster.servers, settings)
     report = await verifier.verify(
-        cluster.servers, settings, lambda each: Reason.TOO_LARGE if len(each.value) > 1000 else None
+        cluster.servers, settings, lambda each: Reason.TOO_LARGE if size(each) > 1000 else None
     )
     assert report.problems == []
     letters = await verifier.read(cluster.servers, settings.dead_letter_topic)
-    assert [letter.value for letter in letters] == [plain, packed]
+    assert [len(letter.value) for letter in letters[:2]] == [len(plain), len(packed)]
+    assert sorted(size(letter) > 1_000_000 for letter in letters) == [True] * 5
     assert report.counts["event"] == 2

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.errors import KafkaError, ProducerFenced, TopicAuthorizationFailedError
 from aiokafka.protocol.admin import DescribeGroupsRequest
 from aiokafka.protocol.fetch import FetchRequest
@@ -26,6 +27,7 @@ from worker import lanes, pacing
 from worker import pipeline as pipelines
 from worker.classifier import Tokenized
 from worker.codec import Output
+from worker.kafka import KafkaProblemError
 from worker.publisher import IdempotentPublisher, TransactionalPublisher
 from worker.settings import WorkerSettings
 
@@ -254,6 +256,22 @@ async def test_a_fenced_worker_that_still_owns_the_partition_goes_on_from_the_co
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
     assert report.counts["event"] == 300
+
+
+async def test_a_worker_whose_fetching_has_ended_ends_too(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiokafka tells nobody: polls would come back empty for ever, and all would look well."""
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+
+    def broken(_: object) -> None:
+        raise AssertionError("as it may come of two answers to one question")
+
+    with pytest.RaisesGroup(pytest.RaisesExc(KafkaProblemError, match="fetching has ended")):
+        async with cluster.worker(settings) as worker:
+            monkeypatch.setattr(Fetcher, "_get_actions_per_node", broken)
+            await asyncio.wait_for(worker.task, 20)
 
 
 async def test_a_worker_that_does_not_poll_for_too_long_is_replaced_and_comes_back(

@@ -19,7 +19,7 @@ from schemas.emotion import EMOTIONS
 from worker.classifier import Classifier, ModelId
 from worker.codec import Headers, Output
 from worker.consumer import Assignments, Fetched
-from worker.engines import Tokens
+from worker.engines import InferenceError, Tokens
 from worker.inference import Inference, Verdict
 from worker.metrics import Metrics
 
@@ -76,10 +76,13 @@ class FakeEngine:
         )
 
 
-def fake_tokenizer(words: int = 500) -> Tokenizer:
-    """One token a word: `w7` is 7, any other word 1; a 0 stands in front."""
+def fake_tokenizer(words: int = 500, unknown: str = "[UNK]") -> Tokenizer:
+    """One token a word: `w7` is 7, any other word 1; a 0 stands in front.
+
+    With another `unknown` it fails on any other word, as some do.
+    """
     vocabulary = {"[CLS]": 0, "[UNK]": 1} | {f"w{number}": number for number in range(2, words)}
-    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106  (no password)
+    tokenizer = Tokenizer(WordLevel(vocabulary, unk_token=unknown))
     tokenizer.pre_tokenizer = WhitespaceSplit()
     tokenizer.post_processor = TemplateProcessing(single="[CLS] $A", special_tokens=[("[CLS]", 0)])
     return tokenizer
@@ -129,11 +132,14 @@ class Asker:
 
     async def ask(self, texts: Sequence[str]) -> list[Verdict]:
         """All verdicts, in the order of `texts`. Raises what ends the inference."""
-        encoded = await self._inference.tokenize(texts)
         waiters = [Waiter() for _ in texts]
-        self._inference.submit(
-            [(waiter, each.tokens) for waiter, each in zip(waiters, encoded, strict=True)]
-        )
+        jobs: list[tuple[Waiter, Tokens]] = []
+        for waiter, each in zip(waiters, await self._inference.tokenize(texts), strict=True):
+            if isinstance(each, InferenceError):
+                waiter.resolve(each, self._inference.classifier.model)
+            else:
+                jobs.append((waiter, each.tokens))
+        self._inference.submit(jobs)
         answers = asyncio.gather(*(waiter.answer for waiter in waiters))
         both: set[asyncio.Future[Any]] = {self._serving, answers}
         await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)

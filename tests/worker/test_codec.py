@@ -104,6 +104,14 @@ def test_too_many_bytes_are_too_large() -> None:
     assert str(error) == f"TooLarge: {len(value)} bytes, at most {len(value) - 1} are taken"
 
 
+def test_key_and_headers_count_as_the_value_does() -> None:
+    record = FakeRecord(value=b"{}", key=b"room", headers=[("trace", b"1234"), ("empty", b"")])
+    assert codec.size(record) == 2 + 4 + 5 + 4 + 5
+    with pytest.raises(DecodeError) as refused:
+        codec.decode(b"{}", 19, codec.size(record) - 2)
+    assert str(refused.value) == "TooLarge: 20 bytes, at most 19 are taken"
+
+
 VALID = {
     "plain": (f"{{{BODY}}}", WRITTEN),
     "spaces": (f" {{ {BODY} }}\r\n", WRITTEN),

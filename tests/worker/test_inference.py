@@ -11,12 +11,23 @@ import pytest
 from numpy.typing import NDArray
 from structlog.testing import capture_logs
 
-from worker.classifier import ModelId, Tokenized
+from schemas.emotion import EMOTIONS
+from worker.classifier import Classifier, ModelId, Tokenized
 from worker.decision import Decision
 from worker.engines import DeviceLostError, InferenceError, OutOfMemoryError, Tokens
 from worker.inference import HOPELESS, HopelessError, Inference, Verdict
 
-from .fakes import Clock, FakeEngine, Waiter, fake_classifier, inference_of, running, verdicts_of
+from .fakes import (
+    MODEL,
+    Clock,
+    FakeEngine,
+    Waiter,
+    fake_classifier,
+    fake_tokenizer,
+    inference_of,
+    running,
+    verdicts_of,
+)
 
 SECONDS = 10.0  # to give up after
 TEXTS = [f"w{number}" for number in range(10, 26)]
@@ -58,6 +69,52 @@ async def test_inputs_that_all_fail_alone_mean_a_broken_model() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await verdicts_of(inference, [f"w{number}" for number in range(2, 2 + HOPELESS)])
     assert isinstance(caught.value.exceptions[0], HopelessError)
+
+
+def picky() -> Classifier:
+    """Its tokenizer fails on any word that it does not know."""
+    return Classifier(MODEL, fake_tokenizer(unknown="no such token"), FakeEngine(), EMOTIONS, 256)
+
+
+async def test_a_text_that_the_tokenizer_fails_on_fails_alone_and_the_rest_is_served() -> None:
+    texts = [*TEXTS[:5], "strange", *TEXTS[5:]]
+    verdicts = await verdicts_of(inference_of(picky()), texts)
+    assert [text for text, verdict in zip(texts, verdicts, strict=True) if failing(verdict)] == [
+        "strange"
+    ]
+    expected = await verdicts_of(inference_of(fake_classifier(FakeEngine())), TEXTS)
+    assert verdicts[:5] + verdicts[6:] == expected
+
+
+async def test_a_tokenizer_that_fails_on_every_text_is_broken() -> None:
+    inference = inference_of(picky())
+    for _ in range(HOPELESS - 1):
+        (each,) = await inference.tokenize(["strange"])
+        assert failing(each)
+    with pytest.raises(HopelessError, match="the tokenizer fails"):
+        await inference.tokenize(["strange"])
+
+
+async def test_a_tokenizer_that_hangs_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = Semaphore(0)
+    classifier = fake_classifier(FakeEngine())
+    tokenize = classifier.tokenize
+
+    def hung(texts: Sequence[str]) -> list[Tokenized]:
+        held.acquire()
+        return tokenize(texts)
+
+    monkeypatch.setattr(classifier, "tokenize", hung)
+    inference = inference_of(classifier)
+    asking = asyncio.create_task(inference.tokenize(["w2"]))
+    seen = [inference.busy_since]
+    await asyncio.sleep(0)
+    seen.append(inference.busy_since)
+    held.release()
+    await asking
+    seen.append(inference.busy_since)
+    inference.close()
+    assert seen == [None, 0.0, None]
 
 
 async def test_a_success_between_failures_starts_the_count_anew() -> None:
@@ -292,7 +349,9 @@ async def test_the_stages_tell_how_long_they_took(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(classifier, "tokenize", slowly)
     inference = inference_of(classifier)
     async with running(inference):
-        encoded = await inference.tokenize(["w2", "w3"])
+        encoded = [
+            each for each in await inference.tokenize(["w2", "w3"]) if isinstance(each, Tokenized)
+        ]
         waiters = [Slow(), Slow()]
         inference.submit(
             [(waiter, each.tokens) for waiter, each in zip(waiters, encoded, strict=True)]

@@ -1,5 +1,6 @@
 """The cluster's errors, each as one line that says what to do."""
 
+import asyncio
 import shlex
 import shutil
 import subprocess
@@ -79,3 +80,41 @@ def test_a_plain_connection_needs_no_certificates() -> None:
     connection = kafka.connection(KafkaSettings(bootstrap_servers="a:1,b:2"))
     assert connection["bootstrap_servers"] == "a:1,b:2"
     assert connection["ssl_context"] is None
+
+
+class Consumer:
+    """Stops as aiokafka's does."""
+
+    def __init__(self, end: BaseException | None = None) -> None:
+        self.client_open = True
+        self._client = self
+        self._end = end
+
+    async def stop(self) -> None:
+        if self._end is not None:
+            raise self._end
+        await self.close()
+
+    async def close(self) -> None:
+        self.client_open = False
+
+
+async def test_a_consumer_that_cancels_whoever_stops_it_is_stopped_all_the_same() -> None:
+    for consumer in (Consumer(), Consumer(asyncio.CancelledError())):
+        await kafka.stop(consumer)
+        assert not consumer.client_open
+
+
+async def test_what_else_goes_wrong_as_a_consumer_stops_is_raised() -> None:
+    with pytest.raises(errors.KafkaConnectionError):
+        await kafka.stop(Consumer(errors.KafkaConnectionError()))
+
+
+async def test_who_stops_a_consumer_can_be_cancelled() -> None:
+    class Hanging(Consumer):
+        async def stop(self) -> None:
+            await asyncio.Event().wait()
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await kafka.stop(Hanging())

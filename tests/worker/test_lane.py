@@ -12,6 +12,7 @@ from structlog.testing import LogCapture
 from structlog.typing import EventDict
 
 from schemas.deadletter import Reason
+from worker import codec
 from worker import lane as lanes
 from worker.codec import Chat
 from worker.decision import Decision
@@ -185,7 +186,7 @@ async def test_an_output_that_is_too_large_is_named_before_it_ends_the_worker(
         "log_level": "error",
         "topic": SOURCE.topic,
         "partition": SOURCE.partition,
-        "bytes": len(large.outputs[-1].value or b""),
+        "bytes": codec.size(large.outputs[-1]),
         **told,
     }
     assert TEXT not in str(line)

@@ -1,5 +1,6 @@
 """The parts of `run` that need no Kafka."""
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -7,11 +8,13 @@ import sys
 from pathlib import Path
 from time import monotonic
 
+import pytest
+
 from worker import serve
 from worker.admin import Health
 from worker.classifier import ModelId
 from worker.metrics import Metrics
-from worker.settings import WorkerSettings
+from worker.settings import KafkaSettings, WorkerSettings
 
 from .fakes import FakeEngine, fake_classifier, inference_of
 
@@ -64,6 +67,19 @@ def test_an_admin_port_that_is_in_use_is_a_wrong_setting_in_one_line(tmp_path: P
     assert line.startswith(f"worker: WORKER_ADMIN_PORT: 127.0.0.1:{port} cannot be used (")
     assert line.endswith("); choose another, or 0 for none")
     assert done.stdout == ""
+
+
+async def test_a_worker_that_is_cancelled_from_within_has_failed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def cancelled(*_: object) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(serve, "serve", cancelled)
+    kafka_settings = KafkaSettings(bootstrap_servers="nowhere:1", _env_file=None)
+    options = WorkerSettings(admin_port=0, _env_file=None)
+    assert await serve.run(kafka_settings, options) == 1
+    assert "cancelled from within" in capsys.readouterr().err
 
 
 def serves_admin(port: int) -> bool:
