@@ -22,6 +22,8 @@ from tests.kafka.harness import Input, send
 SETTLE_SECONDS: Final = 120.0
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
 TRANSACTION: Final = 50  # records
+WHOLE: Final = 2 * TRANSACTION  # of every three transactions, two are committed
+FILLERS: Final = 90
 EVERYONE: Final = frozenset({"shared_producer", "batch_seconds"})  # what is wrong in all workers
 
 
@@ -39,13 +41,13 @@ async def play(
     `short`: each fault of a cell that repeats its faults comes once. `pace`: how many times as long
     the messages of a main cell take to come.
     """
-    count = max(500, int(messages * cell.share))
+    count = max(500, int(messages * cell.share) // WHOLE * WHOLE)
     seconds = cell.seconds * (0.7 if short else 1.0) * (pace if cell.main else 1.0)
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )
     scene.messages, scene.short = count, short
-    result = Result(cell.name, count)
+    result = Result(cell.name)
     began = monotonic()
     try:
         await scene.begin(compacted=cell.input == "compacted")
@@ -55,6 +57,7 @@ async def play(
     except TimeoutError as error:
         result.problems.append(f"not played to the end: {error} (logs: {scene.folder})")
     finally:
+        result.messages = len(scene.sent)
         await scene.close(keep=bool(result.problems))
     result.seconds = monotonic() - began
     return result
@@ -108,11 +111,12 @@ async def _feed_transactions(scene: Scene, count: int, seconds: float) -> None:
         for number in range(transactions):
             await producer.begin_transaction()
             chunk = [each for _, each in zip(range(TRANSACTION), inputs, strict=False)]
-            await send(producer, scene.settings.input_topic, chunk)
+            sent = await send(producer, scene.settings.input_topic, chunk)
             if number % 3 == 2:
                 await producer.abort_transaction()
             else:
                 await producer.commit_transaction()
+                scene.sent += sent
             # The schedule itself.
             await asyncio.sleep(max(0.0, began + number * seconds / transactions - monotonic()))
 
@@ -132,8 +136,9 @@ async def _fill_compacted(scene: Scene, count: int) -> None:
             scene.problems.append("the topic was not compacted: nothing is proven")
             return
         # The cleaner takes closed segments only: one more record closes them, in its own time.
-        fillers = (each._replace(key=b"filler") for each in feed.mixed(90))
-        await scene.stream(fillers, 90, 1.0)
+        fillers = (each._replace(key=b"filler") for each in feed.mixed(FILLERS))
+        scene.messages += FILLERS
+        await scene.stream(fillers, FILLERS, 1.0)
 
 
 @asynccontextmanager

@@ -80,7 +80,8 @@ class Scene:
         self.faults: list[tuple[str, float]] = []
         self.problems: list[str] = []
         self.copiers: list[Copier] = []
-        self.messages = 0  # of this cell
+        self.messages = 0  # of this cell, as planned
+        self.sent: list[harness.Input] = []  # acknowledged and, in transactions, committed
         self.short = False  # each fault once
         self.fed_at = 0.0  # monotonic seconds: the last message was sent
         self.partitions = PARTITIONS  # of the input, now
@@ -214,16 +215,16 @@ class Scene:
 
         Nothing is sent while `flowing` is cleared, and nothing is caught up afterwards.
         """
-        began, sent = monotonic(), 0
-        while sent < count:
+        began, taken = monotonic(), 0
+        while taken < count:
             if not self.flowing.is_set():
                 held = monotonic()
                 await self.flowing.wait()
                 began += monotonic() - held
             due = min(count, int((monotonic() - began) / seconds * count) + 1)
-            chunk = [each for _, each in zip(range(due - sent), inputs, strict=False)]
-            await harness.send(self.producer, self.settings.input_topic, chunk)
-            sent = due
+            chunk = [each for _, each in zip(range(due - taken), inputs, strict=False)]
+            self.sent += await harness.send(self.producer, self.settings.input_topic, chunk)
+            taken = due
             await asyncio.sleep(CHUNK_SECONDS)  # the schedule itself
 
     # Time

@@ -1,17 +1,23 @@
 """The matrix's own parts, in small, on whatever broker the other tests have."""
 
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from types import SimpleNamespace
 from typing import Any, cast
 
 import orjson
 import pytest
+from aiokafka import TopicPartition
 
-from tests.chaos import reference, table
+from tests.chaos import feed, reference, table
 from tests.chaos.cells import CELLS, Cell, nothing, rescale
-from tests.chaos.judge import Result
-from tests.chaos.play import play
+from tests.chaos.judge import Result, unlike_sent
+from tests.chaos.play import _feed, play
+from tests.chaos.scene import Scene
 from tests.chaos.watch import longest_gap
-from tests.kafka.harness import FakeEngine, chat, classifier
+from tests.kafka import verifier
+from tests.kafka.harness import FakeEngine, Input, chat, classifier
+from worker import publisher
 from worker.codec import Output
 from worker.settings import WorkerSettings
 
@@ -27,6 +33,99 @@ async def test_nothing_is_lost_repeated_or_out_of_order(cell: Cell, servers: str
     result = await play(brokers, cell, 2000, "small", short=True)
     assert result.problems == []
     assert result.results > 1900
+
+
+async def test_what_a_worker_logs_is_not_what_the_verifier_saw(servers: str) -> None:
+    logged = "w1 ended with 1:\nnothing is lost\nrepeated: 3 times\nout of order"
+
+    async def rumour(scene: Scene) -> None:
+        scene.problems.append(logged)
+
+    brokers = cast("Any", SimpleNamespace(bootstrap_servers=servers))
+    result = await play(
+        brokers, Cell("rumour", rumour, workers=1, seconds=1), 500, "small", short=True
+    )
+    assert (result.problems, result.caught) == ([logged], False)
+
+
+async def test_a_feed_that_ends_early_or_differs_from_the_log_is_a_problem(
+    servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mixed = feed.mixed
+
+    def few(count: int, poison: float) -> Iterator[Input]:
+        return islice(mixed(count, poison), 400)
+
+    async def forget(scene: Scene) -> None:
+        await scene.until(lambda: len(scene.sent) == 400, "not all are sent")
+        scene.sent[7:9] = [Input(b"never read", partition=0)]
+
+    monkeypatch.setattr(feed, "mixed", few)
+    brokers = cast("Any", SimpleNamespace(bootstrap_servers=servers))
+    result = await play(
+        brokers, Cell("few", forget, workers=1, seconds=1), 590, "small", short=True
+    )
+    assert result.messages == 399
+    assert result.problems == [
+        "399 messages were sent, not 500",
+        "the input read is not the input sent: 1 missing, 2 unknown",
+    ]
+
+
+async def test_of_the_platforms_transactions_the_committed_ones_are_the_input(servers: str) -> None:
+    cell = Cell("transactional", nothing, input="transactional")
+    scene = Scene(cast("Any", SimpleNamespace(bootstrap_servers=servers)), "small", {})
+    try:
+        await scene.begin()
+        await _feed(scene, cell, 500, 1.0)
+        inputs = await verifier.read(servers, scene.settings.input_topic)
+    finally:
+        await scene.close(keep=False)
+    assert len(scene.sent) == 500
+    assert unlike_sent(scene.sent, inputs, compacted=False) == []
+
+
+SENT = (
+    Input(b"1", b"a", [("trace", b"x")], 0),
+    Input(b"2", b"a", (), 0),
+    Input(b"1", b"a", (), 1),
+    Input(None, b"b", (), 1),
+    Input(None, b"b", (), 1),
+)
+
+
+def read(*inputs: Input) -> list[Any]:
+    return [
+        SimpleNamespace(**{**each._asdict(), "headers": tuple(each.headers)}) for each in inputs
+    ]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "compacted", "missing", "unknown"),
+    [
+        (SENT, False, 0, 0),
+        (SENT[::-1], False, 0, 0),  # partitions are read in any order
+        (SENT[:-1], False, 1, 0),  # of two that are alike
+        (SENT[1:], False, 1, 0),
+        ((*SENT, SENT[0]), False, 0, 1),
+        ((SENT[0]._replace(headers=()), *SENT[1:]), False, 1, 1),
+        ((SENT[0]._replace(partition=2), *SENT[1:]), False, 1, 1),
+        (SENT, True, 0, 0),
+        (SENT[1:4], True, 0, 0),
+        (SENT[:3], True, 1, 0),  # a key's last word
+        ((SENT[0], *SENT[2:]), True, 1, 0),
+        ((*SENT, SENT[1]), True, 0, 1),
+    ],
+)
+def test_the_input_read_is_held_against_the_input_sent(
+    inputs: Sequence[Input],
+    compacted: bool,  # noqa: FBT001
+    missing: int,
+    unknown: int,
+) -> None:
+    said = f"the input read is not the input sent: {missing} missing, {unknown} unknown"
+    problems = [said] if missing or unknown else []
+    assert unlike_sent(SENT, read(*inputs), compacted=compacted) == problems
 
 
 def record(value: bytes, **changes: Any) -> Any:  # noqa: ANN401
@@ -65,6 +164,17 @@ def test_another_key_is_a_difference() -> None:
     changed = altered()
     changed.key = b"other"
     assert "key" in reference.difference(expected(), changed)
+
+
+def test_a_wrong_hash_of_the_worker_is_not_judged_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "_hashed", len)
+    wrong = publisher.target(TopicPartition("in", 0), b"room", 9)
+    events = [record(expected().value or b"", topic="out", partition=wrong)]
+    seen = verifier.Seen([record(chat(1, "e3 n1"))], events, [], [], 9)
+    problems = verifier.judge(seen, settings()).problems
+    assert problems == [f"(0, 7): key b'room', partition {wrong} of out"]
 
 
 def test_a_bad_row_alone_is_refused_and_its_neighbours_are_not() -> None:

@@ -172,18 +172,22 @@ class Cluster:
             await asyncio.gather(worker.task, return_exceptions=True)
 
 
-async def send(producer: AIOKafkaProducer, topic: str, inputs: Sequence[Input]) -> None:
-    futures = [
-        await producer.send(
-            topic,
-            each.value,
-            each.key if each.value is not None or each.key is not None else b"",
-            headers=list(each.headers),
-            partition=each.partition,
-        )
+async def send(producer: AIOKafkaProducer, topic: str, inputs: Sequence[Input]) -> list[Input]:
+    """Send `inputs`; what was acknowledged, each with its key and partition in the log."""
+    keyed = [
+        each._replace(key=b"") if each.value is None and each.key is None else each
         for each in inputs
     ]
-    await asyncio.gather(*futures)
+    futures = [
+        await producer.send(
+            topic, each.value, each.key, headers=list(each.headers), partition=each.partition
+        )
+        for each in keyed
+    ]
+    acknowledged = await asyncio.gather(*futures)
+    return [
+        each._replace(partition=at.partition) for each, at in zip(keyed, acknowledged, strict=True)
+    ]
 
 
 class Worker:

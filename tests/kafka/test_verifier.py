@@ -149,6 +149,7 @@ async def test_a_commit_before_the_results_is_caught_as_a_loss(cluster: Cluster)
     async with cluster.worker(settings):
         await verifier.settled(cluster.servers, settings)
     report = await verifier.verify(cluster.servers, settings)
+    assert report.counts["lost"] > 0
     assert any("lost" in problem for problem in report.problems)
 
 
@@ -195,6 +196,7 @@ async def test_a_zombie_that_wakes_up_is_caught_unless_it_was_fenced(
         assert any(isinstance(result, Exception) for result in results)
         assert report.problems == []
     else:
+        assert report.counts["repeated"] > 0
         assert any("repeated" in problem for problem in report.problems)
 
 
@@ -218,3 +220,22 @@ async def test_settled_waits_for_the_outputs_that_a_reader_cannot_see_yet(cluste
         await late.commit_transaction()
         await verifier.settled(cluster.servers, settings)
     assert len(await verifier.read(cluster.servers, settings.dead_letter_topic)) == 1
+
+
+async def test_what_an_open_transaction_hides_is_a_problem(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifier, "SETTLE_SECONDS", 0.1)
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    await cluster.produce(settings.input_topic, [Input(chat(0))])
+    async with cluster.worker(settings):
+        await verifier.settled(cluster.servers, settings)
+    async with AIOKafkaProducer(
+        bootstrap_servers=cluster.servers, transactional_id=cluster.name
+    ) as late:
+        await late.begin_transaction()
+        await late.send_and_wait(settings.dead_letter_topic, b"late")
+        report = await verifier.verify(cluster.servers, settings)
+        await late.abort_transaction()
+    assert report.problems == [f"{settings.dead_letter_topic} 0: shown up to 0 of 1"]

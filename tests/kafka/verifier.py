@@ -7,21 +7,20 @@ broker or a fault in between is all the same to it.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
+from aiokafka.partitioner import DefaultPartitioner
 
 from schemas.deadletter import Reason
 from schemas.emotion import EmotionEvent
 from schemas.review import ReviewSample
 from worker.decision import sampled
-from worker.publisher import target
 from worker.settings import WorkerSettings
 
 Place = tuple[int, int]  # partition and offset of an input record
@@ -29,11 +28,15 @@ Expect = Callable[[Any], Reason | None]
 DLQ_HEADERS = ["dlq.reason", "dlq.error", "dlq.topic", "dlq.partition", "dlq.offset", "dlq.worker"]
 READ_SECONDS = 60.0
 SETTLE_SECONDS = 5.0  # for the markers of what was just committed
+LOST: Final = "lost: no event, no dead letter"
 
 
 @dataclass(slots=True)
 class Report:
-    """What was found; `problems` is empty when the contract was kept."""
+    """What was found; `problems` is empty when the contract was kept.
+
+    `counts`: of the input and what came of it; what was "lost", "repeated", "out of order".
+    """
 
     problems: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
@@ -146,8 +149,11 @@ async def verify(
     servers: str, settings: WorkerSettings, expect: Expect | None = None, *, repeats: bool = False
 ) -> Report:
     """Read everything and count. `repeats`: more than one result of a message is allowed."""
-    with suppress(TimeoutError):  # then the report says what is missing
+    hidden: list[str] = []
+    try:
         await settled(servers, settings, SETTLE_SECONDS)
+    except TimeoutError:  # the report says what is missing
+        hidden = await _hidden(servers, settings)
     inputs, events, reviews, letters = await asyncio.gather(
         *(
             read(servers, topic)
@@ -163,6 +169,7 @@ async def verify(
     reached = await committed(servers, settings.group_id, settings.input_topic)
     count = len(await ends(servers, settings.emotion_topic))
     report = judge(Seen(inputs, events, reviews, letters, count), settings, expect, repeats=repeats)
+    report.problems += hidden
     for partition, end in log_ends.items():
         if end and reached.get(partition) != end:
             report.problems.append(
@@ -185,22 +192,26 @@ def judge(
         report.problems += [
             f"{name} of {place}, which nobody sent" for place in found if place not in inputs
         ]
-        report.problems += [
-            f"repeated: {len(records)} times a {name} of {place}"
-            for place, records in found.items()
-            if len(records) > 1 and not repeats
-        ]
+        again = {place: len(records) for place, records in found.items() if len(records) > 1}
+        if not repeats:
+            report.counts["repeated"] += sum(again.values()) - len(again)
+            report.problems += [
+                f"repeated: {times} times a {name} of {place}" for place, times in again.items()
+            ]
     for place, record in inputs.items():
         made = Made(events.get(place, []), reviews.get(place, []), letters.get(place, []))
         found_wrong = _check_one(record, made, settings, expect)
         found_wrong += _misplaced(record, made, seen.partitions)
+        report.counts["lost"] += found_wrong.count(LOST)
         report.problems += [f"{place}: {problem}" for problem in found_wrong]
     for records, source_of in (
         (seen.events, _source),
         (seen.reviews, _source),
         (seen.letters, _letter_source),
     ):
-        report.problems += _out_of_order(records, source_of, repeats=repeats)
+        disordered = _out_of_order(records, source_of, repeats=repeats)
+        report.counts["out of order"] += len(disordered)
+        report.problems += disordered
     report.counts["input"] = len(inputs)
     return report
 
@@ -228,7 +239,7 @@ def _check_one(
         return problems + [each for letter in made.letters for each in _altered(record, letter)]
     withheld = settings.low_margin_events == "withhold" and made.reviews
     if not made.events and not withheld:
-        return [*problems, "lost: no event, no dead letter"]
+        return [*problems, LOST]
     return problems + _check_classified(record, made, settings)
 
 
@@ -276,8 +287,13 @@ def _check_classified(record: Any, made: Made, settings: WorkerSettings) -> list
 
 
 def _misplaced(record: Any, made: Made, partitions: int) -> list[str]:  # noqa: ANN401
-    """Outputs with another key, or not where Kafka's default partitioner would put them."""
-    place = target(TopicPartition(record.topic, record.partition), record.key, partitions)
+    """Outputs with another key, or not where Kafka's default partitioner would put them.
+
+    Without a key they belong where the input was.
+    """
+    place = record.partition % partitions
+    if record.key is not None:
+        place = DefaultPartitioner()(record.key, range(partitions), [])
     return [
         f"key {output.key!r}, partition {output.partition} of {output.topic}"
         for records in made
