@@ -32,7 +32,8 @@ def published(
             made[place] = []
             continue
         try:
-            chat = codec.decode(record.value, settings.max_message_bytes)
+            beside = codec.size(record) - len(record.value)
+            chat = codec.decode(record.value, settings.max_message_bytes, beside)
         except DecodeError as error:
             made[place] = list(router.refuse(record, error.reason, str(error), 0).outputs)
             continue
