@@ -1,5 +1,10 @@
 """What PyTorch says when it fails, and what that means for the worker."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -16,6 +21,20 @@ class Failing(torch.nn.Module):
 
     def forward(self, **_: object) -> object:
         raise self.error
+
+
+class Stream:
+    """A CUDA stream that notes what is asked of it."""
+
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def record_event(self) -> str:
+        self.said.append("copied")
+        return "both are there"
+
+    def wait_event(self, event: str) -> None:
+        self.said.append(f"waits until {event}")
 
 
 FAILURES = [
@@ -45,7 +64,37 @@ def test_preparing_a_batch_fails_as_running_it_does(
         raise error
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
-    engine = TorchEngine(Failing(error), "cuda", "bf16", 0)
+    monkeypatch.setattr(torch.cuda, "stream", lambda _: nullcontext())
+    engine = TorchEngine(Failing(error), "cuda", "bf16", 0, Stream([]))  # type: ignore[arg-type]
     with pytest.raises(meaning) as caught:
         engine.prepare([(5, 6, 7), (8, 9)])
     assert type(caught.value) is meaning
+
+
+def test_a_batch_is_copied_by_a_stream_of_its_own_and_computed_once_it_is_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    said: list[str] = []
+
+    class Model(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:  # noqa: ANN401
+            said.append(f"computes {tuple(input_ids.shape)}, {int(attention_mask.sum())} tokens")
+            return SimpleNamespace(logits=torch.zeros(len(input_ids), 6))
+
+    @contextmanager
+    def stream(which: Stream) -> Iterator[None]:
+        assert which is copying
+        said.append("copies")
+        yield
+
+    copying, computing = Stream(said), Stream(said)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: computing)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, _, non_blocking: self)  # noqa: ARG005
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda _, by: said.append("kept"))  # noqa: ARG005
+    engine = TorchEngine(Model(), "cuda", "bf16", 0, copying)  # type: ignore[arg-type]
+    prepared = engine.prepare([(5, 6, 7), (8, 9)])
+    assert said == ["copies", "copied"]
+    assert engine.run(prepared).shape == (2, 6)
+    assert said[2:] == ["waits until both are there", "kept", "kept", "computes (2, 8), 5 tokens"]

@@ -30,10 +30,11 @@ NO_MEMORY = "out of memory"  # as CUDA says it, of pinned memory too; the device
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A padded batch, still on the host."""
+    """A padded batch, on its way to the device."""
 
     input_ids: torch.Tensor  # (rows, width) int64
     attention_mask: torch.Tensor | None  # None where no row is padded
+    copied: torch.cuda.Event | None = None  # CUDA: once both are there
 
 
 def choose(device: str, precision: str) -> tuple[str, str]:
@@ -80,6 +81,7 @@ class TorchEngine:
     device: str
     precision: str
     pad_id: int
+    copying: torch.cuda.Stream | None = None  # CUDA: copies go on while another batch is computed
 
     @classmethod
     def load(
@@ -109,7 +111,9 @@ class TorchEngine:
             # transformers would fill them with random numbers, and serve.
             lacking = ", ".join(sorted(loading["missing_keys"])[:3])
             raise EngineError(f"the weights in {folder} are not complete: no {lacking}")
-        return cls(model, device, precision, pad_id)
+        return cls(
+            model, device, precision, pad_id, torch.cuda.Stream() if device == "cuda" else None
+        )
 
     @property
     def name(self) -> str:
@@ -117,30 +121,40 @@ class TorchEngine:
         return f"torch-{self.device}"
 
     def prepare(self, rows: Sequence[Tokens]) -> Prepared:
-        """Pad `rows`; pinned where a copy to the device follows.
+        """Pad `rows`, and begin to copy them to the device.
 
         Raises InferenceError or DeviceLostError.
         """
-        cuda = self.device == "cuda"
+        copying = self.copying
+        multiple = 1 if copying is None else CUDA_MULTIPLE
         with failing(len(rows), "preparing the batch"):
-            input_ids = torch.from_numpy(padded(rows, self.pad_id, CUDA_MULTIPLE if cuda else 1))
+            input_ids = torch.from_numpy(padded(rows, self.pad_id, multiple))
             width = input_ids.shape[1]
             mask: torch.Tensor | None = None
             if any(len(row) != width for row in rows):
                 lengths = torch.tensor([len(row) for row in rows])
                 mask = (torch.arange(width)[None, :] < lengths[:, None]).long()
-            if cuda:
-                input_ids = input_ids.pin_memory()
-                mask = mask.pin_memory() if mask is not None else None
-            return Prepared(input_ids, mask)
+            if copying is None:
+                return Prepared(input_ids, mask)
+            # From pinned memory and by a stream of its own, so that nobody waits for the copy.
+            with torch.cuda.stream(copying):
+                input_ids = input_ids.pin_memory().to(self.device, non_blocking=True)
+                if mask is not None:
+                    mask = mask.pin_memory().to(self.device, non_blocking=True)
+                return Prepared(input_ids, mask, copying.record_event())
 
     def run(self, prepared: Prepared) -> NDArray[np.float32]:
         """Logits, (rows, labels). Raises InferenceError or DeviceLostError."""
         with failing(len(prepared.input_ids), "the forward pass"), torch.inference_mode():
-            input_ids = prepared.input_ids.to(self.device, non_blocking=True)
-            mask = prepared.attention_mask
-            if mask is not None:
-                mask = mask.to(self.device, non_blocking=True)
+            input_ids, mask = prepared.input_ids, prepared.attention_mask
+            if prepared.copied is not None:
+                computing = torch.cuda.current_stream()
+                computing.wait_event(prepared.copied)
+                # They belong to the stream that copied them: their memory must not be given to
+                # another batch while this one still reads it.
+                for each in (input_ids, mask):
+                    if each is not None:
+                        each.record_stream(computing)
             logits = self.model(input_ids=input_ids, attention_mask=mask).logits
             numbers: NDArray[np.float32] = logits.float().cpu().numpy()
             return numbers
