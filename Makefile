@@ -32,11 +32,11 @@ chaos: $(INSTALLED) ## the long fault matrix; writes its table to the docs; ARGS
 	@$(RUN) -m deploy.kafka fetch
 	@$(RUN) -m tests.chaos --write docs/reliability.md $(ARGS)
 
-kafka-up: $(INSTALLED) ## start three brokers of Apache Kafka that stay, on .kafka
-	@$(RUN) -m deploy.kafka up
+kafka-up: $(INSTALLED) ## start three brokers of Apache Kafka that stay, on .kafka; ARGS="--data-dir DIR"
+	@$(RUN) -m deploy.kafka up $(ARGS)
 
 kafka-down: $(INSTALLED) ## stop them; the records stay
-	@$(RUN) -m deploy.kafka down
+	@$(RUN) -m deploy.kafka down $(ARGS)
 
 bundled-model: $(INSTALLED) ## make the bundled model anew; DATA=folder of public text; takes hours
 	@test -n "$(DATA)" || { echo "say where the public text is: make bundled-model DATA=folder" >&2; exit 2; }

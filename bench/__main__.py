@@ -47,16 +47,26 @@ BENCHES: Final = {
 ROUNDS: Final = {"load": "one run", "gpu": "one run", "scale": "{} rounds, of memory one"}
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
+# What int8 is computed by, best first: it makes more of a difference than the processor's name.
+INSTRUCTIONS: Final = {
+    "amx_int8": "AMX",
+    "avx512_vnni": "AVX-512 VNNI",
+    "avx_vnni": "AVX VNNI",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2 (no VNNI)",
+}
 LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
 
 
 def machine() -> str:
     """Where and with what the figures were made."""
-    model = platform.processor() or platform.machine()
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    told = {
+        name.strip(): value.strip() for name, _, value in (each.partition(":") for each in lines)
+    }
+    model = told.get("model name") or platform.processor() or platform.machine()
+    flags = told.get("flags", "").split()
+    model += next((f" with {name}" for flag, name in INSTRUCTIONS.items() if flag in flags), "")
     libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
     return (
         f"{datetime.now(UTC):%Y-%m-%d}, {available_cores()} cores of {model}, "

@@ -1,4 +1,4 @@
-"""`classify` on texts that people wrote: comments (KOTE) and questions to a chatbot.
+"""`classify` beside the pipeline and Infinity on texts that people wrote: comments and questions.
 
 The files are public, but not part of the project: `--data DIR` or BENCH_DATA says where they are.
 """
@@ -7,11 +7,15 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from bench import infinity
 from bench.classify import CannotRunError, Row, base_shape, compare
 from worker.settings import BUNDLED_MODEL
 
 TEXTS: Final = 512
 BASE_TEXTS: Final = 96
+RATES: Final = tuple(f"Infinity {dtype}, msg/s" for dtype in infinity.DTYPES)
+BEST: Final = "Infinity's best, msg/s"
+OVER: Final = "classify over Infinity's best"
 FILES: Final = {"kote_44.tsv": "text", "chatbot.tsv": "question"}  # the column that is read
 
 
@@ -20,14 +24,26 @@ def run(folder: Path | None, rounds: int) -> list[Row]:
     if folder is None:
         raise CannotRunError(f"public: --data DIR says where {' and '.join(FILES)} are")
     rows: list[Row] = []
+    files = {name: read(folder / name) for name in FILES}
+    infinity.install()
     with tempfile.TemporaryDirectory() as made:
         base = base_shape(Path(made))
-        for name in FILES:
-            texts = read(folder / name)
-            found = compare("bundled model", BUNDLED_MODEL, texts, rounds)
-            found += compare("RoBERTa-base shape", base, texts[:BASE_TEXTS], rounds)
-            rows += [{"texts": name, **row} for row in found]
+        for file, texts in files.items():
+            for name, model, part in (
+                ("bundled model", BUNDLED_MODEL, texts),
+                ("RoBERTa-base shape", base, texts[:BASE_TEXTS]),
+            ):
+                found = compare(name, model, part, rounds)
+                beside = infinity.compare(name, model, part, rounds)
+                rows += [{"texts": file, **row, **_of_infinity(row, beside)} for row in found]
     return rows
+
+
+def _of_infinity(row: Row, beside: Row) -> Row:
+    """Its columns, which are about int8."""
+    if not str(row["model"]).endswith("int8"):
+        return {BEST: "", OVER: ""}
+    return {BEST: max(float(beside[name]) for name in RATES), OVER: beside[OVER]}
 
 
 def read(path: Path) -> list[str]:

@@ -111,9 +111,8 @@ class TorchEngine:
             # transformers would fill them with random numbers, and serve.
             lacking = ", ".join(sorted(loading["missing_keys"])[:3])
             raise EngineError(f"the weights in {folder} are not complete: no {lacking}")
-        return cls(
-            model, device, precision, pad_id, torch.cuda.Stream() if device == "cuda" else None
-        )
+        copying = torch.cuda.Stream() if device == "cuda" else None  # type: ignore[no-untyped-call]
+        return cls(model, device, precision, pad_id, copying)
 
     @property
     def name(self) -> str:

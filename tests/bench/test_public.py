@@ -1,0 +1,32 @@
+"""The table of texts that people wrote, beside Infinity."""
+
+import pytest
+
+from bench import infinity, public
+from bench.classify import Row
+
+BESIDE: Row = {
+    "model": "any",
+    "classify, int8, msg/s": 90.0,
+    **{f"Infinity {dtype}, msg/s": 30.0 + place for place, dtype in enumerate(infinity.DTYPES)},
+    "classify over Infinity's best": 2.5,
+}
+
+
+def test_int8_stands_beside_the_better_of_infinitys_two_and_fp32_beside_none(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = tmp_path_factory.mktemp("data")
+    for name, column in public.FILES.items():
+        (data / name).write_text(f"id\t{column}\n1\t가\n2\t나\n", encoding="utf-8")
+    rows: list[Row] = [{"model": f"m, {precision}", "x": 1.0} for precision in ("fp32", "int8")]
+    monkeypatch.setattr(infinity, "install", lambda: None)
+    monkeypatch.setattr(public, "base_shape", lambda folder: folder)
+    monkeypatch.setattr(public, "compare", lambda *_: rows)
+    monkeypatch.setattr(infinity, "compare", lambda *_: BESIDE)
+    made = public.run(data, 1)
+    assert [row["texts"] for row in made] == ["kote_44.tsv"] * 4 + ["chatbot.tsv"] * 4
+    assert {len(row) for row in made} == {5}, "a table has one width"
+    for fp32, int8 in zip(made[::2], made[1::2], strict=True):
+        assert (fp32[public.BEST], fp32[public.OVER]) == ("", "")
+        assert (int8[public.BEST], int8[public.OVER]) == (31.0, 2.5)
