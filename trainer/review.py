@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -50,14 +51,23 @@ def rank(
 ) -> list[dict[str, Any]]:
     """The most valuable first (pure), from three piles in turn.
 
-    The random stratum, those on which the teacher (`opinions`: id → emotion) disagrees with the
-    worker, the surest first, and the lowest margins. The random stratum keeps its own order, so
-    that its labels estimate something.
+    The random stratum, then of the low-margin one those on which the teacher (`opinions`: id →
+    emotion) disagrees with the worker, the surest first, and the lowest margins. The random
+    stratum is shuffled, what the newest model answered before the rest, and nothing else decides:
+    were the likely mistakes, or one partition, labelled first, its labels would not stand for it.
     """
     left = [row for row in samples if row["id"] not in labelled]
-    random = [row for row in left if row["reason"] == "random"]
-    differing = [row for row in left if opinions.get(row["id"], row["emotion"]) != row["emotion"]]
-    unsure = sorted(left, key=lambda row: (row["margin"], row["id"]))
+    answers = ((row["classified_at"], row["model_version"]) for row in samples)
+    newest = max(answers, default=("", ""))[1]
+    random = sorted(
+        (row for row in left if row["reason"] == "random"),
+        key=lambda row: (row["model_version"] != newest, _shuffled(row["id"])),
+    )
+    unsure = sorted(
+        (row for row in left if row["reason"] != "random"),
+        key=lambda row: (row["margin"], row["id"]),
+    )
+    differing = [row for row in unsure if opinions.get(row["id"], row["emotion"]) != row["emotion"]]
     chosen: dict[str, dict[str, Any]] = {}
     piles = [
         iter(random),
@@ -72,6 +82,11 @@ def rank(
             elif len(chosen) < limit:
                 chosen[row["id"]] = row
     return list(chosen.values())
+
+
+def _shuffled(name: str) -> bytes:
+    """A place that says nothing of the sample, and is the same every time."""
+    return blake2b(name.encode(), digest_size=8).digest()
 
 
 def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

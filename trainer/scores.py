@@ -3,7 +3,7 @@
 Labels and predictions are indices into `EMOTIONS`, (n,) integers; probabilities are (n, 6).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -67,6 +67,11 @@ class Scores:
             shown = name.replace("_f1", "-F1")
             lines.append(f"| **{shown}** | | | {getattr(self, name):.4f} | {self.count} |")
         return "\n".join(lines)
+
+
+def indices(emotions: Iterable[str]) -> Labels:
+    """Names as places in `EMOTIONS`, (n,)."""
+    return np.array([EMOTIONS.index(each) for each in emotions], dtype=np.int64)
 
 
 def confusion(labels: Labels, predictions: Labels) -> NDArray[np.int64]:

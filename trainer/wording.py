@@ -6,6 +6,7 @@ from schemas.emotion import EMOTIONS
 from trainer import compare, stage
 from trainer.evaluate import Evaluation
 from trainer.facts import Facts
+from trainer.production import ENOUGH, Served
 
 
 def title(facts: Facts) -> str:
@@ -45,22 +46,37 @@ def kept(facts: Facts) -> list[str]:
 
 def production(facts: Facts) -> list[str]:
     """What the review samples say of production."""
+    return [*_served(facts), *_messages(facts)]
+
+
+def _served(facts: Facts) -> list[str]:
+    names = ["the serving model", *["another model"] * len(facts.served)]
+    return [
+        f"accuracy of {name}, {one.version}, over all messages: {_accuracy(one)}"
+        for name, one in zip(names, facts.served, strict=False)
+    ]
+
+
+def _accuracy(one: Served) -> str:
+    if not one.labelled:
+        return "no human labels of its answers yet"
+    labels = f"{one.labelled} human labels ({one.of_random} of the random stratum)"
+    if one.accuracy:
+        return f"{with_interval(one.accuracy)} from {labels}"
+    return f"{labels} are too few; {ENOUGH} are needed, and some of each stratum"
+
+
+def _messages(facts: Facts) -> list[str]:
     found = facts.production
     if found is None:
-        return ["no review samples in this run"]
+        return ["no new review samples in this run"]
     shares = ", ".join(
         f"{name} {share:.1%} ({low:.1%} to {high:.1%})"
         for name, (share, low, high) in found.prior.items()
     )
     auc = "too few texts" if found.text_drift_auc is None else with_interval(found.text_drift_auc)
-    accuracy = (
-        f"too few human labels ({found.labelled})"
-        if found.accuracy is None
-        else f"{with_interval(found.accuracy)} from {found.labelled} human labels"
-    )
     classes = with_interval(found.class_divergence)
     return [
-        f"accuracy of the serving model over all messages: {accuracy}",
         f"emotions of all messages, by the serving model: {shares}",
         f"text drift (a domain classifier's AUC; 0.5 is none): {auc}",
         f"divergence of classes from the labelled data (0 to 1): {classes}",

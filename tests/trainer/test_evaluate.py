@@ -1,16 +1,13 @@
 """What is measured of a model, and of what it is used on."""
 
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from schemas.emotion import EMOTIONS
 from trainer import drift, evaluate, scores, slices
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
 
 from .conftest import GOLDEN_FILLER, chat, tsv
@@ -85,63 +82,6 @@ def test_a_slice_is_scored_on_its_own_items() -> None:
     short = by_length["short (to 8)"]
     assert short.accuracy == short.macro_f1 == (1.0, 1.0, 1.0)
     assert by_length["long (60 and more)"].accuracy == (0.0, 0.0, 0.0)
-
-
-def samples(count: int, seed: int, low_accuracy: float, accuracy: float) -> tuple[Any, Any, float]:
-    """Review samples of `count` messages, everybody's labels, and the true accuracy."""
-    draws = Random(seed)  # noqa: S311  (no secret)
-    rows, people, right = [], [], 0
-    for number in range(count):
-        low = draws.random() < 0.2
-        hit = draws.random() < (low_accuracy if low else accuracy)
-        right += hit
-        if not low and draws.random() >= 0.05:
-            continue
-        emotion = EMOTIONS[number % 6]
-        rows.append(
-            {
-                "id": str(number),
-                "text": f"글 {number}",
-                "emotion": emotion,
-                "reason": "low_margin" if low else "random",
-                "inclusion_probability": 1.0 if low else 0.05,
-            }
-        )
-        people.append(Labelled(str(number), "글", emotion if hit else EMOTIONS[(number + 1) % 6]))
-    return rows, people, right / count
-
-
-def test_the_production_estimate_is_unbiased(options: TrainerSettings) -> None:
-    rows, people, truth = samples(20_000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people, chat(60, 1), options)
-    assert found.accuracy is not None
-    assert found.accuracy[1] <= truth <= found.accuracy[2]
-    half = Random(2).sample(people, len(people) // 2)  # noqa: S311
-    found = evaluate.production(rows, half, chat(60, 1), options)
-    assert found.accuracy is not None
-    assert found.accuracy[1] <= truth <= found.accuracy[2]
-
-
-def test_too_few_labels_estimate_nothing(options: TrainerSettings) -> None:
-    rows, people, _ = samples(2000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people[:10], chat(60, 1), options)
-    assert (found.accuracy, found.labelled) == (None, 10)
-    assert sum(value for value, _, _ in found.prior.values()) == pytest.approx(1.0)
-
-
-def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings) -> None:
-    """The samples' emotions go round, as the labelled ones do: no class has drifted."""
-    rows, people, _ = samples(20_000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people, chat(60, 1), options)
-    assert found.text_drift_auc is not None
-    assert found.text_drift_auc == (1.0, 1.0, 1.0)  # they share no word
-    assert all(low < value < high < low + 0.1 for value, low, high in found.prior.values())
-    held = [low <= 1 / 6 <= high for _, low, high in found.prior.values()]
-    assert sum(held) >= 5
-    assert found.class_divergence[1] < 0.001
-    skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
-    other = evaluate.production(skewed, people, chat(60, 1), options)
-    assert other.class_divergence[1] > found.class_divergence[2]
 
 
 def test_drift_tells_other_texts_from_the_same() -> None:
