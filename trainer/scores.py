@@ -81,8 +81,12 @@ def confusion(labels: Labels, predictions: Labels) -> NDArray[np.int64]:
 
 
 def score(labels: Labels, predictions: Labels) -> Scores:
-    """Every number of the table. A class that is neither labelled nor predicted has F1 0."""
-    counts = confusion(labels, predictions)
+    """Every number of the table."""
+    return of_counts(confusion(labels, predictions))
+
+
+def of_counts(counts: NDArray[np.int64]) -> Scores:
+    """The table of a confusion. A class that is neither labelled nor predicted has F1 0."""
     hits, predicted, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
     precision = hits / np.maximum(predicted, 1)
     recall = hits / np.maximum(support, 1)
@@ -91,9 +95,10 @@ def score(labels: Labels, predictions: Labels) -> Scores:
         ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(support[k]))
         for k, name in enumerate(EMOTIONS)
     )
-    total = max(len(labels), 1)
+    count = int(support.sum())
+    total = max(count, 1)
     weighted = float((f1 * support).sum() / total)
-    return Scores(classes, float(hits.sum() / total), float(f1.mean()), weighted, len(labels))
+    return Scores(classes, float(hits.sum() / total), float(f1.mean()), weighted, count)
 
 
 def class_f1(labels: Labels, predictions: Labels, weights: Floats) -> Floats:

@@ -1,9 +1,12 @@
 """What a report says, in the lines and rows that HTML and Markdown share."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import compare, stage
+from trainer import compare, scores, stage
 from trainer.evaluate import Evaluation
 from trainer.facts import Facts
 from trainer.production import ENOUGH, Served
@@ -101,6 +104,29 @@ def score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
         ["Brier score (0 to 2)", *(with_interval(one.brier) for one in models.values())],
         ["items", *(str(one.items) for one in models.values())],
     ]
+
+
+CLASS_HEAD: Final = ("emotion", "precision", "recall", "F1", "support")
+
+
+def class_rows(one: Evaluation) -> list[list[str]]:
+    """A row a class of the seed's table, then its averages; F1 and averages with intervals."""
+    found = scores.of_counts(np.array(one.confusion))
+    rows = [
+        [
+            each.emotion,
+            f"{each.precision:.3f}",
+            f"{each.recall:.3f}",
+            with_interval(one.intervals[each.emotion]),
+            str(each.support),
+        ]
+        for each in found.classes
+    ]
+    averages = [
+        [shown(name), "", "", with_interval(one.intervals[name]), str(found.count)]
+        for name in ("macro_f1", "weighted_f1", "accuracy")
+    ]
+    return [*rows, *averages]
 
 
 def policy_rows(facts: Facts) -> list[list[str]]:

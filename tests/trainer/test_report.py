@@ -70,6 +70,26 @@ def test_every_figure_stands_with_its_interval() -> None:
         assert "weighted-F1" in written
 
 
+def test_each_emotion_has_its_precision_recall_f1_and_support_beside_the_averages() -> None:
+    """A row a class of the seed's table, for the champion as for the student."""
+    counts = [[20 if row == column else 1 for column in range(6)] for row in range(6)]
+    counts[0] = [5, 15, 0, 0, 0, 0]  # recall 5 of 20, precision 5 of 10
+    model = MODEL.model_copy(update={"confusion": counts})
+    both = FACTS.model_copy(update={"after": model, "before": model})
+    interval = "0.712 (0.693 to 0.734)"
+    first = ("분노", "0.500", "0.250", interval, "20")
+    averages = [(name, "", "", interval, "145") for name in ("macro-F1", "weighted-F1", "accuracy")]
+    html, card = page.page(both), markdown.markdown(both)
+    for row in (("emotion", "precision", "recall", "F1", "support"), first, *averages):
+        cell = "th" if row[0] == "emotion" else "td"
+        cells = "".join(f"<{cell}>{each}</{cell}>" for each in row)
+        assert html.count(f"<tr>{cells}</tr>") == 2
+        assert card.count(f"| {' | '.join(row)} |") == 2
+    for name in ("champion", "student"):
+        assert f"<h3>Each emotion: {name}</h3>" in html
+        assert f"### Each emotion: {name}" in card
+
+
 def test_the_report_says_of_each_model_how_many_labels_its_accuracy_is_from() -> None:
     told = [
         ("the serving model, v3", "no human labels of its answers yet"),
