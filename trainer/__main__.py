@@ -105,7 +105,7 @@ def _with_recipe(work: Callable[["Recipe"], object]) -> int:
         with stage.alone(options.work):
             work(recipe.Recipe(options, _say, connection))
     except problems.expected() as error:
-        print(f"trainer: {error}", file=sys.stderr)
+        print(f"trainer: {problems.told(error, options.work)}", file=sys.stderr)
         return FAILED
     return DONE
 
