@@ -131,6 +131,9 @@ def _stage(stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.model and not arguments.model.is_dir():
+        raise SettingsError([f"{arguments.model} is no folder"])
+
     def work(recipe: "Recipe") -> None:
         model = arguments.model or recipe.lineage.candidate.folder / "model"
         print(recipe.lineage.measured(model).table)

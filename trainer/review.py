@@ -13,6 +13,7 @@ import orjson
 from schemas.emotion import EMOTIONS
 from trainer import dataset, history, stage
 from trainer.dataset import DataError, Labelled
+from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 KEYS: Final = {str(number): emotion for number, emotion in enumerate(EMOTIONS, start=1)}
 # The same keys while the keyboard writes Hangul.
 HANGUL: Final = {"ㄴ": "s", "ㅕ": "u", "ㅂ": "q"}
+EXPORTS: Final = (".json", ".jsonl")
+IMPORTS: Final = (".json", *dataset.KINDS)
 HELP: Final = "  ".join(f"{key} {name}" for key, name in KEYS.items()) + "  s skip  u undo  q quit"
 
 # Label Studio's project settings for the exported tasks.
@@ -134,26 +137,34 @@ def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
 def export(recipe: "Recipe", path: Path, limit: int) -> None:
     """Write the most valuable: Label Studio tasks (.json) or JSON Lines.
 
-    Raises DataError, StageError.
+    Raises SettingsError for a file of another kind; DataError, StageError.
     """
+    if path.suffix not in EXPORTS:
+        raise SettingsError([f"{path}: the name must end in .json (Label Studio) or .jsonl"])
     chosen = _chosen(recipe, limit)
     if path.suffix == ".json":
         body = orjson.dumps(tasks(chosen), option=orjson.OPT_INDENT_2)
         with stage.writing(path):
             path.with_suffix(".xml").write_text(LABEL_STUDIO, encoding="utf-8")
-    elif path.suffix == ".jsonl":
+    else:
         names = ("id", "text", "reason", "margin")
         rows = [{name: row[name] for name in names} | {"emotion": ""} for row in chosen]
         body = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    else:
-        raise DataError(f"{path}: the name must end in .json (Label Studio) or .jsonl")
     with stage.writing(path):
         path.write_bytes(body)
     recipe.say(f"review: {len(chosen)} samples → {path}")
 
 
 def take_in(recipe: "Recipe", path: Path) -> None:
-    """Add the labels of an export. Raises DataError, StageError; nothing is added then."""
+    """Add the labels of an export.
+
+    Raises SettingsError for a file that is not there or of another kind; DataError, StageError.
+    Nothing is added then.
+    """
+    if path.suffix not in IMPORTS:
+        raise SettingsError([f"{path}: the name must end in one of {', '.join(IMPORTS)}"])
+    if not path.is_file():
+        raise SettingsError([f"{path} is no file"])
     if path.suffix == ".json":
         try:
             found = labels_of(orjson.loads(path.read_bytes()), path)

@@ -19,6 +19,8 @@ from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers, StageError, run
 
+from .commands import command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -207,9 +209,26 @@ def test_an_export_to_where_nothing_can_be_written_is_one_line(
         review.export(given, tmp_path / "none/tasks.json", 5)
 
 
-def test_an_export_to_another_kind_of_file_is_one_line(given: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must end in \.json"):
-        review.export(given, tmp_path / "tasks.xlsx", 5)
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["export", "a.xlsx"], "a.xlsx: the name must end in .json (Label Studio) or .jsonl"),
+        (["export"], "review export needs a file"),
+        (["import", "a.xlsx"], "a.xlsx: the name must end in one of .json, .jsonl, .csv"),
+        (["import", "a.json"], "a.json is no file"),
+        (["import", "a.csv"], "a.csv is no file"),
+    ],
+)
+def test_a_file_of_another_kind_or_none_is_a_wrong_argument(
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    assert command(options, monkeypatch, "review", *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {complaint}")
 
 
 def test_without_samples_there_is_nothing_to_review(options: TrainerSettings) -> None:
