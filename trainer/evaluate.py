@@ -21,6 +21,7 @@ PREDICTIONS: Final = "predictions.parquet"
 TURNS: Final = 3  # at least
 TIMED_SECONDS: Final = 3.0  # at least: a small model is over in a moment, and a moment is noise
 TIMED_TEXTS: Final = 200
+TIMED_BAR: Final = "{l_bar}{bar}| {elapsed}<{remaining}"
 
 Triple = tuple[float, float, float]
 
@@ -146,18 +147,25 @@ def read(folder: Path) -> tuple[Evaluation, Measured]:
 def speeds(models: Sequence[Path], texts: Sequence[str], options: TrainerSettings) -> list[float]:
     """Messages a second of each, in turns; the best turn counts, as other work only slows.
 
-    On a CPU they are seconds of this process, whatever else the machine does meanwhile.
+    On a CPU they are seconds of this process, whatever else the machine does meanwhile. A bar
+    shows how much of the turns and of the time that it takes at least is over.
     """
+    from tqdm import tqdm  # noqa: PLC0415  (lazy)
+
     loaded = [predict.load(each, options.max_length, options.threads) for each in models]
     best = [0.0] * len(models)
-    turns, started = 0, perf_counter()
-    while turns < TURNS or perf_counter() - started < TIMED_SECONDS:
-        turns += 1
-        for place, (classifier, budget) in enumerate(loaded):
-            clock = process_time if classifier.engine.name.endswith("cpu") else perf_counter
-            before = clock()
-            predict.predict(classifier, texts[:TIMED_TEXTS], budget)
-            best[place] = max(best[place], min(len(texts), TIMED_TEXTS) / (clock() - before))
+    turns, started, over = 0, perf_counter(), 0.0
+    with tqdm(total=1.0, desc="compare", bar_format=TIMED_BAR) as bar:
+        while over < 1:
+            turns += 1
+            for place, (classifier, budget) in enumerate(loaded):
+                clock = process_time if classifier.engine.name.endswith("cpu") else perf_counter
+                before = clock()
+                predict.predict(classifier, texts[:TIMED_TEXTS], budget)
+                best[place] = max(best[place], min(len(texts), TIMED_TEXTS) / (clock() - before))
+            timed = (perf_counter() - started) / max(TIMED_SECONDS, 1e-9)
+            over = min(1.0, turns / TURNS, timed)
+            bar.update(over - bar.n)
     return best
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from trainer import drift, evaluate, scores, slices
+from schemas.emotion import EMOTIONS
+from trainer import dataset, drift, evaluate, scores, slices
 from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
 
+from .commands import command
 from .conftest import GOLDEN_FILLER, chat, tsv
 
 
@@ -39,6 +41,76 @@ def test_a_golden_set_that_is_too_small_is_one_line(
     small = tsv(tmp_path / "small.tsv", chat(60, 3, "g", GOLDEN_FILLER))
     with pytest.raises(DataError, match=r"분노 10, .*at least 20 of each"):
         evaluate.evaluate(tiny_model, small, tmp_path, options)
+
+
+def test_the_command_measures_a_folder_prints_the_table_and_keeps_what_it_found(
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(options, monkeypatch, "evaluate", str(tiny_model)) == 0
+    (folder,) = (options.work / "evaluate").glob("[!.]*")
+    names = {"stage.json", evaluate.EVALUATION, evaluate.PREDICTIONS}
+    assert {each.name for each in folder.iterdir()} == names
+    said = capsys.readouterr()
+    found, measured = evaluate.read(folder)
+    assert said.out.endswith(f"{found.table}\n")
+    assert all(f"| {name} |" in said.out for name in EMOTIONS)
+    assert "evaluate: 100%" in said.err
+    predictions = dataset.read_table(folder / evaluate.PREDICTIONS)
+    golden = dataset.read_golden(options.golden)
+    assert [row["id"] for row in predictions] == [row.id for row in golden]
+    assert measured.probabilities.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert command(options, monkeypatch, "evaluate", str(tiny_model)) == 0
+    again = capsys.readouterr()
+    assert "evaluate: unchanged, skipped" in again.out
+    assert again.out.endswith(f"{found.table}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("id\temotion\n1\t기쁨\n", "has no column text"),
+        ("id\ttext\n1\t글\n", "has no column emotion (it has id, text)"),
+        ("id\temotion\ttext\n1\t설렘\t글\n", "has unknown labels: '설렘'; the six are 분노"),
+        ("id\temotion\ttext\n1\t기쁨\n", "line 2 has not as many fields as the top"),
+    ],
+)
+def test_a_golden_file_that_makes_no_sense_is_one_line_and_exit_code_1(
+    tmp_path: Path,
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    content: str | None,
+    complaint: str,
+) -> None:
+    golden = tmp_path / "other.tsv"
+    if content:
+        golden.write_text(content)
+    other = options.model_copy(update={"golden": golden})
+    assert command(other, monkeypatch, "evaluate", str(tiny_model)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {golden}")
+    assert complaint in line
+    assert not list(options.work.glob("evaluate/[!.]*"))
+
+
+def test_a_model_that_is_not_there_is_a_wrong_argument_and_one_that_is_none_a_failure(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(options, monkeypatch, "evaluate", str(tmp_path / "none")) == 2
+    assert capsys.readouterr().err == f"trainer: {tmp_path / 'none'} is no folder\n"
+    (tmp_path / "empty").mkdir()
+    assert command(options, monkeypatch, "evaluate", str(tmp_path / "empty")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.json" in line
 
 
 def test_no_evaluation_is_one_line(tmp_path: Path) -> None:
