@@ -1,7 +1,8 @@
 """Ten cycles of the loop under faults, on naive Bayes models.
 
 The trainer's own selection and gate; a teacher and a student of character n-grams stand in for the
-large ones. Evaluated on 600 labelled chat sentences held out from `data/train.tsv`.
+large ones. All of it is from `data/train.tsv`: the gate decides on 600 sentences held out, and what
+came of it is told of 3,000 others, that neither the gate nor any model saw.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,8 @@ from trainer.settings import DATA
 
 Policy = Literal["seed", "calibrated"]
 
-EVALUATED: Final = 600
+GATED: Final = 600  # sentences that the gate decides on
+UNSEEN: Final = 3000  # that it never sees
 FIRST: Final = 400  # labelled before the first cycle
 INCOMING: Final = 350  # texts a cycle
 LABELLED: Final = 60  # of them labelled by people
@@ -38,7 +40,7 @@ FAULTS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Cycle:
-    """One turn of the loop: macro-F1 on the held-out sentences, 0 to 1."""
+    """One turn of the loop: macro-F1 on the sentences that the gate never sees, 0 to 1."""
 
     fault: str
     accepted: int
@@ -53,11 +55,17 @@ def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
     draws = np.random.default_rng(seed)
     rows = dataset.read_labelled(DATA / "train.tsv")
     rows = [rows[place] for place in draws.permutation(len(rows))]
-    evaluated, rest = rows[:EVALUATED], leakage.Firewall(rows[:EVALUATED]).without(rows[EVALUATED:])
+    gated, rest = _apart(rows, GATED)
+    unseen, rest = _apart(rest, UNSEEN)
     people, rest = rest[:FIRST], rest[FIRST:]
-    labels = _labels(evaluated)
-    texts = [row.text for row in evaluated]
-    champion = _fit(select.human(people)).predict_proba(texts)
+    truths = [_labels(part) for part in (gated, unseen)]
+
+    def answers(training: Sequence[Example]) -> list[Floats]:
+        """What a model of `training` says of both."""
+        model = _fit(training)
+        return [model.predict_proba([row.text for row in part]) for part in (gated, unseen)]
+
+    champion = answers(select.human(people))
     done = []
     for number in range(cycles):
         incoming, rest = rest[:INCOMING], rest[INCOMING:]
@@ -65,11 +73,11 @@ def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
         fault = FAULTS.get(number, "")
         seen, unlabelled = _faulty(people, incoming[LABELLED:], fault, draws)
         accepted, training = _select(policy, seen, unlabelled, seed)
-        student = _fit(training).predict_proba(texts)
+        student = answers(training)
         gate = compare.compare(
-            labels,
-            Contender(champion, 1.0),
-            Contender(student, 1.0),
+            truths[0],
+            Contender(champion[0], 1.0),
+            Contender(student[0], 1.0),
             Floors(max_calibration_drop=1.0),  # naive Bayes is never calibrated
             resamples=500,
         )
@@ -82,12 +90,17 @@ def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
                 fault=fault,
                 accepted=len(accepted),
                 precision=float(np.mean(right)) if right else float("nan"),
-                student=_macro(labels, student),
-                champion=_macro(labels, champion),
+                student=_macro(truths[1], student[1]),
+                champion=_macro(truths[1], champion[1]),
                 verdict=gate.verdict,
             )
         )
     return done
+
+
+def _apart(rows: list[Labelled], count: int) -> tuple[list[Labelled], list[Labelled]]:
+    """The first `count`, and of the others those that repeat none of them."""
+    return rows[:count], leakage.Firewall(rows[:count]).without(rows[count:])
 
 
 def _faulty(

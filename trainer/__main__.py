@@ -105,7 +105,7 @@ def _with_recipe(work: Callable[["Recipe"], object]) -> int:
         with stage.alone(options.work):
             work(recipe.Recipe(options, _say, connection))
     except problems.expected() as error:
-        print(f"trainer: {error}", file=sys.stderr)
+        print(f"trainer: {problems.told(error, options.work)}", file=sys.stderr)
         return FAILED
     return DONE
 
@@ -131,6 +131,9 @@ def _stage(stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
+    if arguments.model and not arguments.model.is_dir():
+        raise SettingsError([f"{arguments.model} is no folder"])
+
     def work(recipe: "Recipe") -> None:
         model = arguments.model or recipe.lineage.candidate.folder / "model"
         print(recipe.lineage.measured(model).table)

@@ -85,7 +85,9 @@ def learned(
 ) -> select.Policy:
     """The calibrated policy, from labels that the teacher was not fitted to."""
     classifier, budget = predict.load(teacher, options.max_length, options.threads)
-    found = predict.predict(classifier, [row.text for row in held_out], budget)
+    found = predict.predict(
+        classifier, [row.text for row in held_out], budget, title="select", quiet=False
+    )
     labels = np.array([EMOTIONS.index(row.emotion) for row in held_out], dtype=np.int64)
     # Without review samples the pseudo-labels themselves are the best guess of the prior.
     emotions = [row["emotion"] for row in samples] or [row.pred_emotion for row in rows]

@@ -6,13 +6,16 @@ from typing import Any, Final
 import orjson
 from pydantic import ValidationError
 
+from schemas import manifest
+from schemas.manifest import ModelManifest
 from schemas.record import Record
-from trainer import evaluate, history, stage
+from trainer import history, production, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
-from trainer.evaluate import Evaluation, Production
+from trainer.evaluate import Evaluation
 from trainer.gate import Outcome
 from trainer.lineage import Lineage, Selection
+from trainer.production import Production, Served
 
 FILE: Final = "facts.json"
 ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
@@ -40,6 +43,9 @@ class Facts(Record):
     steps: list[Step]
     policy: dict[str, Any]
     production: Production | None
+    """Of the new review samples."""
+    served: list[Served]
+    """Of all review samples: the champion that the student met first."""
     curves: dict[str, list[dict[str, float]]]
     ablation: dict[str, Evaluation]
     before: Evaluation | None
@@ -81,11 +87,10 @@ def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
             for folder, stated in steps
         ],
         policy=orjson.loads((lineage.selected.folder / "policy.json").read_bytes()),
-        production=evaluate.production(
-            samples, history.labels(lineage.options.work), lineage.sources.labelled, lineage.options
-        )
+        production=production.describe(samples, lineage.sources.labelled, lineage.options)
         if samples
         else None,
+        served=served(lineage, before),
         curves={
             name: orjson.loads((each.folder / "curve.json").read_bytes())
             for name, each in fits.items()
@@ -95,6 +100,19 @@ def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
         after=lineage.measured(after),
         comparison=outcome.comparison,
     )
+
+
+def served(lineage: Lineage, champion: Path | None) -> list[Served]:
+    """What people say of what was answered in production. Raises DataError.
+
+    A finished run used up its samples to train on, not to say how good their answers were.
+    """
+    version = None
+    if champion:
+        stated = (champion / manifest.FILE_NAME).read_bytes()
+        version = ModelManifest.model_validate_json(stated).version
+    samples, people = lineage.sources.all_samples(), history.labels(lineage.options.work)
+    return production.served(samples, people, version, lineage.options)
 
 
 def folder(work: Path, student: str) -> Path:

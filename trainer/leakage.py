@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
+import orjson
+
 NEAR: Final = 0.5  # Jaccard index of letter trigrams
 SHOWN: Final = 20
 
@@ -42,7 +44,7 @@ class Overlap:
 
 
 class LeakageError(Exception):
-    """Golden texts are among what trains: the run stops. The message lists the pairs by id."""
+    """Golden texts are among what trains: the run stops. The message has the first pairs by id."""
 
     def __init__(self, overlaps: Sequence[Overlap]) -> None:
         pairs = [f"  {each.trained} ~ {each.golden} ({each.likeness:.2f})" for each in overlaps]
@@ -50,6 +52,10 @@ class LeakageError(Exception):
         head = f"{len(pairs)} texts that would train repeat golden ones; take them out:"
         super().__init__("\n".join([head, *pairs[:SHOWN], *more]))
         self.overlaps = tuple(overlaps)
+
+    def listed(self) -> bytes:
+        """Every pair, as JSON Lines."""
+        return b"".join(orjson.dumps(each) + b"\n" for each in self.overlaps)
 
 
 def normal(text: str) -> str:

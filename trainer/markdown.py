@@ -15,8 +15,11 @@ def markdown(facts: Facts) -> str:
         "## What was collected, kept and why",
         "\n".join(f"- {line}" for line in wording.kept(facts)),
         "## Scores on the evaluation set",
-        facts.after.table,
         _table(["", *both], wording.score_rows(both)),
+        *(
+            f"### Each emotion: {name}\n\n{_table(wording.CLASS_HEAD, wording.class_rows(one))}"
+            for name, one in both.items()
+        ),
     ]
     if facts.ablation:
         parts += ["## Ablation", _table(["", *facts.ablation], wording.score_rows(facts.ablation))]

@@ -18,7 +18,7 @@ PAGE: Final = Template(
 $font
 body { font: 15px/1.55 Maum, system-ui, sans-serif; color: #1f2933;
   max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; } h3 { font-size: 1rem; }
 table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid #e4e7eb; }
 .verdict { padding: .7rem 1rem; border-left: .3rem solid; background: #f5f7fa; }
@@ -56,6 +56,10 @@ def page(facts: Facts) -> str:
         _table(["", *EMOTIONS], wording.policy_rows(facts)),
         "<h2>Scores on the evaluation set</h2>",
         _table(["", *both], wording.score_rows(both)),
+        *(
+            f"<h3>Each emotion: {name}</h3>{_table(wording.CLASS_HEAD, wording.class_rows(one))}"
+            for name, one in both.items()
+        ),
         _plots([plots.bars(classes, "F1 by emotion, with 95 % intervals")]),
         _plots(drawn),
         "<h2>Calibration and fits</h2>",

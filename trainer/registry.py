@@ -18,12 +18,14 @@ import fsspec
 import orjson
 from fsspec.implementations.local import LocalFileSystem
 from pydantic import ValidationError
+from tqdm import tqdm
 
 from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import stage
 
+BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
 LOCK: Final = "promote.lock"
 LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
 
@@ -75,7 +77,9 @@ class Registry:
         return str(self._files.unstrip_protocol(f"{self._root}/{self.name}/{version}"))
 
     def put(self, folder: Path, stated: ModelManifest) -> str:
-        """Upload a version, unless it is there; its manifest's hash. Call it while `alone`.
+        """Upload a version, with a bar, unless it is there; its manifest's hash.
+
+        Call it while `alone`.
 
         Raises RegistryError.
         """
@@ -84,9 +88,12 @@ class Registry:
             if not self._is_whole(stated.version):
                 self._remove(target)
                 self._files.makedirs(target, exist_ok=True)
-                for name in stated.files:
-                    self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
-                    self._files.put_file(str(folder / name), f"{target}/{name}")
+                sizes = {name: (folder / name).stat().st_size for name in stated.files}
+                with tqdm(total=sum(sizes.values()), **BAR) as bar:
+                    for name, size in sizes.items():
+                        self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
+                        self._files.put_file(str(folder / name), f"{target}/{name}")
+                        bar.update(size)
                 if isinstance(self._files, LocalFileSystem):
                     stage.sync_all(Path(target))  # before the manifest says that all is there
                 body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -12,6 +13,7 @@ import orjson
 from schemas.emotion import EMOTIONS
 from trainer import dataset, history, stage
 from trainer.dataset import DataError, Labelled
+from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 KEYS: Final = {str(number): emotion for number, emotion in enumerate(EMOTIONS, start=1)}
 # The same keys while the keyboard writes Hangul.
 HANGUL: Final = {"ㄴ": "s", "ㅕ": "u", "ㅂ": "q"}
+EXPORTS: Final = (".json", ".jsonl")
+IMPORTS: Final = (".json", *dataset.KINDS)
 HELP: Final = "  ".join(f"{key} {name}" for key, name in KEYS.items()) + "  s skip  u undo  q quit"
 
 # Label Studio's project settings for the exported tasks.
@@ -50,14 +54,23 @@ def rank(
 ) -> list[dict[str, Any]]:
     """The most valuable first (pure), from three piles in turn.
 
-    The random stratum, those on which the teacher (`opinions`: id → emotion) disagrees with the
-    worker, the surest first, and the lowest margins. The random stratum keeps its own order, so
-    that its labels estimate something.
+    The random stratum, then of the low-margin one those on which the teacher (`opinions`: id →
+    emotion) disagrees with the worker, the surest first, and the lowest margins. The random
+    stratum is shuffled, what the newest model answered before the rest, and nothing else decides:
+    were the likely mistakes, or one partition, labelled first, its labels would not stand for it.
     """
     left = [row for row in samples if row["id"] not in labelled]
-    random = [row for row in left if row["reason"] == "random"]
-    differing = [row for row in left if opinions.get(row["id"], row["emotion"]) != row["emotion"]]
-    unsure = sorted(left, key=lambda row: (row["margin"], row["id"]))
+    answers = ((row["classified_at"], row["model_version"]) for row in samples)
+    newest = max(answers, default=("", ""))[1]
+    random = sorted(
+        (row for row in left if row["reason"] == "random"),
+        key=lambda row: (row["model_version"] != newest, _shuffled(row["id"])),
+    )
+    unsure = sorted(
+        (row for row in left if row["reason"] != "random"),
+        key=lambda row: (row["margin"], row["id"]),
+    )
+    differing = [row for row in unsure if opinions.get(row["id"], row["emotion"]) != row["emotion"]]
     chosen: dict[str, dict[str, Any]] = {}
     piles = [
         iter(random),
@@ -72,6 +85,11 @@ def rank(
             elif len(chosen) < limit:
                 chosen[row["id"]] = row
     return list(chosen.values())
+
+
+def _shuffled(name: str) -> bytes:
+    """A place that says nothing of the sample, and is the same every time."""
+    return blake2b(name.encode(), digest_size=8).digest()
 
 
 def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -119,26 +137,34 @@ def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
 def export(recipe: "Recipe", path: Path, limit: int) -> None:
     """Write the most valuable: Label Studio tasks (.json) or JSON Lines.
 
-    Raises DataError, StageError.
+    Raises SettingsError for a file of another kind; DataError, StageError.
     """
+    if path.suffix not in EXPORTS:
+        raise SettingsError([f"{path}: the name must end in .json (Label Studio) or .jsonl"])
     chosen = _chosen(recipe, limit)
     if path.suffix == ".json":
         body = orjson.dumps(tasks(chosen), option=orjson.OPT_INDENT_2)
         with stage.writing(path):
             path.with_suffix(".xml").write_text(LABEL_STUDIO, encoding="utf-8")
-    elif path.suffix == ".jsonl":
+    else:
         names = ("id", "text", "reason", "margin")
         rows = [{name: row[name] for name in names} | {"emotion": ""} for row in chosen]
         body = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    else:
-        raise DataError(f"{path}: the name must end in .json (Label Studio) or .jsonl")
     with stage.writing(path):
         path.write_bytes(body)
     recipe.say(f"review: {len(chosen)} samples → {path}")
 
 
 def take_in(recipe: "Recipe", path: Path) -> None:
-    """Add the labels of an export. Raises DataError, StageError; nothing is added then."""
+    """Add the labels of an export.
+
+    Raises SettingsError for a file that is not there or of another kind; DataError, StageError.
+    Nothing is added then.
+    """
+    if path.suffix not in IMPORTS:
+        raise SettingsError([f"{path}: the name must end in one of {', '.join(IMPORTS)}"])
+    if not path.is_file():
+        raise SettingsError([f"{path} is no file"])
     if path.suffix == ".json":
         try:
             found = labels_of(orjson.loads(path.read_bytes()), path)

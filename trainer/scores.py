@@ -3,7 +3,7 @@
 Labels and predictions are indices into `EMOTIONS`, (n,) integers; probabilities are (n, 6).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -69,6 +69,11 @@ class Scores:
         return "\n".join(lines)
 
 
+def indices(emotions: Iterable[str]) -> Labels:
+    """Names as places in `EMOTIONS`, (n,)."""
+    return np.array([EMOTIONS.index(each) for each in emotions], dtype=np.int64)
+
+
 def confusion(labels: Labels, predictions: Labels) -> NDArray[np.int64]:
     """Counts, (6 labels, 6 predictions)."""
     flat = np.bincount(labels * CLASSES + predictions, minlength=CLASSES * CLASSES)
@@ -76,8 +81,12 @@ def confusion(labels: Labels, predictions: Labels) -> NDArray[np.int64]:
 
 
 def score(labels: Labels, predictions: Labels) -> Scores:
-    """Every number of the table. A class that is neither labelled nor predicted has F1 0."""
-    counts = confusion(labels, predictions)
+    """Every number of the table."""
+    return of_counts(confusion(labels, predictions))
+
+
+def of_counts(counts: NDArray[np.int64]) -> Scores:
+    """The table of a confusion. A class that is neither labelled nor predicted has F1 0."""
     hits, predicted, support = np.diag(counts), counts.sum(axis=0), counts.sum(axis=1)
     precision = hits / np.maximum(predicted, 1)
     recall = hits / np.maximum(support, 1)
@@ -86,9 +95,10 @@ def score(labels: Labels, predictions: Labels) -> Scores:
         ClassScore(name, float(precision[k]), float(recall[k]), float(f1[k]), int(support[k]))
         for k, name in enumerate(EMOTIONS)
     )
-    total = max(len(labels), 1)
+    count = int(support.sum())
+    total = max(count, 1)
     weighted = float((f1 * support).sum() / total)
-    return Scores(classes, float(hits.sum() / total), float(f1.mean()), weighted, len(labels))
+    return Scores(classes, float(hits.sum() / total), float(f1.mean()), weighted, count)
 
 
 def class_f1(labels: Labels, predictions: Labels, weights: Floats) -> Floats:

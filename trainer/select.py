@@ -145,22 +145,24 @@ def mix(  # noqa: PLR0913  (three kinds, two shares, one seed)
 ) -> list[Example]:
     """All human labels, at least `human_share` of the whole, and `replay_share` at most of replay.
 
-    Human labels are repeated, up to `MAX_REPEATS` times, before anything else is left out; what a
-    person labelled is taken out of the rest.
+    Both are shares of what comes out, however little of the rest there is. Human labels are
+    repeated, up to `MAX_REPEATS` times, before anything else is left out; what a person labelled
+    is taken out of the rest.
     """
     labelled = {each.text for each in people}
     replay = [each for each in replay if each.text not in labelled]
     replayed = {each.text for each in replay}
     new = [each for each in new if each.text not in labelled and each.text not in replayed]
     draws = np.random.default_rng(seed)
-    if human_share == 0 or not people:
-        return [*people, *replay, *new]
-    others = len(replay) + len(new)
-    repeats = math.ceil(human_share * others / (len(people) * max(1 - human_share, 1e-9)))
-    repeats = min(max(repeats, 1), MAX_REPEATS)
-    total = int(len(people) * repeats / human_share)
-    kept_replay = _some(replay, int(replay_share * total), draws)
-    kept_new = _some(new, total - len(people) * repeats - len(kept_replay), draws)
+    repeats, room = 1, len(replay) + len(new)
+    if human_share and people:
+        repeats = math.ceil(human_share * room / (len(people) * max(1 - human_share, 1e-9)))
+        repeats = min(max(repeats, 1), MAX_REPEATS)
+        room = int(len(people) * repeats / human_share) - len(people) * repeats
+    known = len(people) * repeats
+    whole = min(known + room, (known + len(new)) / max(1 - replay_share, 1e-9))
+    kept_replay = _some(replay, int(replay_share * whole), draws)
+    kept_new = _some(new, room - len(kept_replay), draws)
     repeated = [
         each if turn == 0 else Example(f"{each.id}~{turn}", each.text, each.target, each.origin)
         for turn in range(repeats)

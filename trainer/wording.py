@@ -1,11 +1,15 @@
 """What a report says, in the lines and rows that HTML and Markdown share."""
 
 from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import compare, stage
+from trainer import compare, scores, stage
 from trainer.evaluate import Evaluation
 from trainer.facts import Facts
+from trainer.production import ENOUGH, Served
 
 
 def title(facts: Facts) -> str:
@@ -45,22 +49,37 @@ def kept(facts: Facts) -> list[str]:
 
 def production(facts: Facts) -> list[str]:
     """What the review samples say of production."""
+    return [*_served(facts), *_messages(facts)]
+
+
+def _served(facts: Facts) -> list[str]:
+    names = ["the serving model", *["another model"] * len(facts.served)]
+    return [
+        f"accuracy of {name}, {one.version}, over all messages: {_accuracy(one)}"
+        for name, one in zip(names, facts.served, strict=False)
+    ]
+
+
+def _accuracy(one: Served) -> str:
+    if not one.labelled:
+        return "no human labels of its answers yet"
+    labels = f"{one.labelled} human labels ({one.of_random} of the random stratum)"
+    if one.accuracy:
+        return f"{with_interval(one.accuracy)} from {labels}"
+    return f"{labels} are too few; {ENOUGH} are needed, and some of each stratum"
+
+
+def _messages(facts: Facts) -> list[str]:
     found = facts.production
     if found is None:
-        return ["no review samples in this run"]
+        return ["no new review samples in this run"]
     shares = ", ".join(
         f"{name} {share:.1%} ({low:.1%} to {high:.1%})"
         for name, (share, low, high) in found.prior.items()
     )
     auc = "too few texts" if found.text_drift_auc is None else with_interval(found.text_drift_auc)
-    accuracy = (
-        f"too few human labels ({found.labelled})"
-        if found.accuracy is None
-        else f"{with_interval(found.accuracy)} from {found.labelled} human labels"
-    )
     classes = with_interval(found.class_divergence)
     return [
-        f"accuracy of the serving model over all messages: {accuracy}",
         f"emotions of all messages, by the serving model: {shares}",
         f"text drift (a domain classifier's AUC; 0.5 is none): {auc}",
         f"divergence of classes from the labelled data (0 to 1): {classes}",
@@ -85,6 +104,29 @@ def score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
         ["Brier score (0 to 2)", *(with_interval(one.brier) for one in models.values())],
         ["items", *(str(one.items) for one in models.values())],
     ]
+
+
+CLASS_HEAD: Final = ("emotion", "precision", "recall", "F1", "support")
+
+
+def class_rows(one: Evaluation) -> list[list[str]]:
+    """A row a class of the seed's table, then its averages; F1 and averages with intervals."""
+    found = scores.of_counts(np.array(one.confusion))
+    rows = [
+        [
+            each.emotion,
+            f"{each.precision:.3f}",
+            f"{each.recall:.3f}",
+            with_interval(one.intervals[each.emotion]),
+            str(each.support),
+        ]
+        for each in found.classes
+    ]
+    averages = [
+        [shown(name), "", "", with_interval(one.intervals[name]), str(found.count)]
+        for name in ("macro_f1", "weighted_f1", "accuracy")
+    ]
+    return [*rows, *averages]
 
 
 def policy_rows(facts: Facts) -> list[list[str]]:

@@ -1,12 +1,20 @@
 """The gate lets chance through one time in twenty at most, and a real gain nine in ten."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from schemas.emotion import EMOTIONS
-from trainer import compare
+from trainer import compare, evaluate, promote
 from trainer.compare import Contender, Floors
+from trainer.gate import COMPARISON
+from trainer.registry import Registry
 from trainer.scores import Labels
+from trainer.settings import TrainerSettings
+
+from .commands import Listening, command
+from .conftest import chat, tsv
 
 ITEMS = 600
 PAIRS = 200
@@ -121,3 +129,83 @@ def test_a_better_model_that_doubts_itself_is_promoted() -> None:
 def test_600_items_detect_about_three_points_at_8_percent_discordance() -> None:
     found = pair(np.random.default_rng(6), 0.0, 0.08)
     assert 0.02 < found.detectable < 0.045
+
+
+@pytest.fixture
+def champion(tmp_path: Path, tiny_model: Path, options: TrainerSettings) -> TrainerSettings:
+    """Settings of a run on files, with a model that knows nothing as the champion."""
+    stated = promote.state(tiny_model, options, made_at="2026-11-24T04:00:00.000Z", metrics={})
+    promote.promote(tiny_model, stated, options, expected=None)
+    changes = {"min_speed": 0.0, "max_calibration_drop": 1.0, "max_class_drop": 1.0}
+    unlabelled = tsv(tmp_path / "unlabelled.tsv", chat(60, 5, "u"))
+    return options.model_copy(update={"unlabelled": unlabelled, **changes})
+
+
+def test_compare_asks_promote_acts_and_rollback_undoes_it(
+    champion: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The three commands in a row, on files; each says what it did, and tells Kafka if it did."""
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    kafka, store = Listening(monkeypatch), Registry(champion.registry, champion.name)
+    first = store.alias("champion")
+    assert command(champion, monkeypatch, "compare") == 0
+    said = capsys.readouterr()
+    (folder,) = (champion.work / "compare").glob("[!.]*")
+    found = compare.read(folder / COMPARISON)
+    assert found.verdict == "promote"
+    assert said.out.endswith(f"{compare.describe(found)}\n")
+    for bar in ("pseudo-label: 100%", "select: 100%", "evaluate: 100%", "compare: 100%"):
+        assert bar in said.err
+    assert (store.alias("champion"), kafka.told) == (first, [])
+
+    assert command(champion, monkeypatch, "promote") == 0
+    said = capsys.readouterr()
+    second = store.alias("champion")
+    assert first is not None
+    assert second is not None
+    assert second.previous_version == first.version
+    assert f"promote: champion is {second.version} now" in said.out
+    assert "promote: 100%" in said.err
+    assert kafka.told == [("emotion.models", b"maum", second)]
+
+    assert command(champion, monkeypatch, "rollback") == 0
+    third = store.alias("champion")
+    assert third is not None
+    assert third.version == first.version
+    assert kafka.told[1:] == [("emotion.models", b"maum", third)]
+
+
+def test_without_a_champion_compare_says_so(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(options, monkeypatch, "compare") == 0
+    assert capsys.readouterr().out == "there is no champion to compare with yet\n"
+
+
+@pytest.mark.parametrize(
+    ("setting", "content", "complaint"),
+    [
+        ("golden", "text\temotion\n글\t설렘\n", "has unknown labels: '설렘'"),
+        ("labelled", "text\n글\n", "has no column emotion"),
+        ("labelled", None, "cannot be read: No such file"),
+    ],
+)
+def test_files_that_make_no_sense_are_one_line_and_exit_code_1(
+    tmp_path: Path,
+    champion: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    setting: str,
+    content: str | None,
+    complaint: str,
+) -> None:
+    path = tmp_path / "other.tsv"
+    if content:
+        path.write_text(content)
+    capsys.readouterr()
+    other = champion.model_copy(update={setting: path})
+    assert command(other, monkeypatch, "compare") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {path}")
+    assert complaint in line

@@ -1,18 +1,17 @@
 """What is measured of a model, and of what it is used on."""
 
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from schemas.emotion import EMOTIONS
-from trainer import drift, evaluate, scores, slices
-from trainer.dataset import DataError, Labelled
+from trainer import dataset, drift, evaluate, scores, slices
+from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
 
+from .commands import command
 from .conftest import GOLDEN_FILLER, chat, tsv
 
 
@@ -42,6 +41,76 @@ def test_a_golden_set_that_is_too_small_is_one_line(
     small = tsv(tmp_path / "small.tsv", chat(60, 3, "g", GOLDEN_FILLER))
     with pytest.raises(DataError, match=r"분노 10, .*at least 20 of each"):
         evaluate.evaluate(tiny_model, small, tmp_path, options)
+
+
+def test_the_command_measures_a_folder_prints_the_table_and_keeps_what_it_found(
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(options, monkeypatch, "evaluate", str(tiny_model)) == 0
+    (folder,) = (options.work / "evaluate").glob("[!.]*")
+    names = {"stage.json", evaluate.EVALUATION, evaluate.PREDICTIONS}
+    assert {each.name for each in folder.iterdir()} == names
+    said = capsys.readouterr()
+    found, measured = evaluate.read(folder)
+    assert said.out.endswith(f"{found.table}\n")
+    assert all(f"| {name} |" in said.out for name in EMOTIONS)
+    assert "evaluate: 100%" in said.err
+    predictions = dataset.read_table(folder / evaluate.PREDICTIONS)
+    golden = dataset.read_golden(options.golden)
+    assert [row["id"] for row in predictions] == [row.id for row in golden]
+    assert measured.probabilities.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)
+    assert command(options, monkeypatch, "evaluate", str(tiny_model)) == 0
+    again = capsys.readouterr()
+    assert "evaluate: unchanged, skipped" in again.out
+    assert again.out.endswith(f"{found.table}\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("id\temotion\n1\t기쁨\n", "has no column text"),
+        ("id\ttext\n1\t글\n", "has no column emotion (it has id, text)"),
+        ("id\temotion\ttext\n1\t설렘\t글\n", "has unknown labels: '설렘'; the six are 분노"),
+        ("id\temotion\ttext\n1\t기쁨\n", "line 2 has not as many fields as the top"),
+    ],
+)
+def test_a_golden_file_that_makes_no_sense_is_one_line_and_exit_code_1(
+    tmp_path: Path,
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    content: str | None,
+    complaint: str,
+) -> None:
+    golden = tmp_path / "other.tsv"
+    if content:
+        golden.write_text(content)
+    other = options.model_copy(update={"golden": golden})
+    assert command(other, monkeypatch, "evaluate", str(tiny_model)) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {golden}")
+    assert complaint in line
+    assert not list(options.work.glob("evaluate/[!.]*"))
+
+
+def test_a_model_that_is_not_there_is_a_wrong_argument_and_one_that_is_none_a_failure(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command(options, monkeypatch, "evaluate", str(tmp_path / "none")) == 2
+    assert capsys.readouterr().err == f"trainer: {tmp_path / 'none'} is no folder\n"
+    (tmp_path / "empty").mkdir()
+    assert command(options, monkeypatch, "evaluate", str(tmp_path / "empty")) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "config.json" in line
 
 
 def test_no_evaluation_is_one_line(tmp_path: Path) -> None:
@@ -85,63 +154,6 @@ def test_a_slice_is_scored_on_its_own_items() -> None:
     short = by_length["short (to 8)"]
     assert short.accuracy == short.macro_f1 == (1.0, 1.0, 1.0)
     assert by_length["long (60 and more)"].accuracy == (0.0, 0.0, 0.0)
-
-
-def samples(count: int, seed: int, low_accuracy: float, accuracy: float) -> tuple[Any, Any, float]:
-    """Review samples of `count` messages, everybody's labels, and the true accuracy."""
-    draws = Random(seed)  # noqa: S311  (no secret)
-    rows, people, right = [], [], 0
-    for number in range(count):
-        low = draws.random() < 0.2
-        hit = draws.random() < (low_accuracy if low else accuracy)
-        right += hit
-        if not low and draws.random() >= 0.05:
-            continue
-        emotion = EMOTIONS[number % 6]
-        rows.append(
-            {
-                "id": str(number),
-                "text": f"글 {number}",
-                "emotion": emotion,
-                "reason": "low_margin" if low else "random",
-                "inclusion_probability": 1.0 if low else 0.05,
-            }
-        )
-        people.append(Labelled(str(number), "글", emotion if hit else EMOTIONS[(number + 1) % 6]))
-    return rows, people, right / count
-
-
-def test_the_production_estimate_is_unbiased(options: TrainerSettings) -> None:
-    rows, people, truth = samples(20_000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people, chat(60, 1), options)
-    assert found.accuracy is not None
-    assert found.accuracy[1] <= truth <= found.accuracy[2]
-    half = Random(2).sample(people, len(people) // 2)  # noqa: S311
-    found = evaluate.production(rows, half, chat(60, 1), options)
-    assert found.accuracy is not None
-    assert found.accuracy[1] <= truth <= found.accuracy[2]
-
-
-def test_too_few_labels_estimate_nothing(options: TrainerSettings) -> None:
-    rows, people, _ = samples(2000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people[:10], chat(60, 1), options)
-    assert (found.accuracy, found.labelled) == (None, 10)
-    assert sum(value for value, _, _ in found.prior.values()) == pytest.approx(1.0)
-
-
-def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings) -> None:
-    """The samples' emotions go round, as the labelled ones do: no class has drifted."""
-    rows, people, _ = samples(20_000, 1, 0.4, 0.9)
-    found = evaluate.production(rows, people, chat(60, 1), options)
-    assert found.text_drift_auc is not None
-    assert found.text_drift_auc == (1.0, 1.0, 1.0)  # they share no word
-    assert all(low < value < high < low + 0.1 for value, low, high in found.prior.values())
-    held = [low <= 1 / 6 <= high for _, low, high in found.prior.values()]
-    assert sum(held) >= 5
-    assert found.class_divergence[1] < 0.001
-    skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
-    other = evaluate.production(skewed, people, chat(60, 1), options)
-    assert other.class_divergence[1] > found.class_divergence[2]
 
 
 def test_drift_tells_other_texts_from_the_same() -> None:

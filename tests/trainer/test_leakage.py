@@ -1,16 +1,20 @@
 """A golden text is known again however it is dressed up."""
 
 import unicodedata
+from pathlib import Path
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import dataset, leakage
-from trainer.dataset import Text
+from trainer import dataset, leakage, problems
+from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall, LeakageError
 from trainer.settings import TrainerSettings
+
+from .commands import command
+from .conftest import chat, tsv
 
 GOLDEN = [
     Text("g1", "오늘 면접에서 떨어졌어 너무 속상하다"),
@@ -63,6 +67,29 @@ def test_a_long_list_of_pairs_is_cut() -> None:
         Firewall(GOLDEN).check([Text(str(n), "네") for n in range(50)])
     assert len(str(caught.value).splitlines()) == leakage.SHOWN + 2
     assert str(caught.value).endswith("and 30 more")
+
+
+def test_a_leak_stops_the_command_which_names_the_file_with_every_pair(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = dataset.read_golden(options.golden)
+    leaked = [Labelled(f"l{n}", row.text, row.emotion) for n, row in enumerate(golden[:50])]
+    tsv(options.labelled, [*chat(60, 1), *leaked])
+    assert command(options, monkeypatch, "teach") == 1
+    listed = options.work / "leakage.jsonl"
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == ("trainer: 50 texts that would train repeat golden ones; take them out:")
+    assert len(said) == leakage.SHOWN + 3
+    assert said[-2:] == ["  and 30 more", f"  all of them: {listed}"]
+    pairs = [(row["trained"], row["golden"], row["likeness"]) for row in dataset.read_table(listed)]
+    assert pairs == [(f"l{n}", row.id, 1.0) for n, row in enumerate(golden[:50])]
+
+
+def test_a_list_that_cannot_be_written_hides_no_leak(tmp_path: Path) -> None:
+    error = LeakageError([leakage.Overlap("t1", "g1", 1.0)])
+    said = problems.told(error, tmp_path / "none").splitlines()
+    assert said[1] == "  t1 ~ g1 (1.00)"
+    assert said[2].endswith("cannot be written: No such file or directory")
 
 
 def test_what_ships_as_training_data_repeats_nothing_of_what_ships_as_golden() -> None:

@@ -1,4 +1,7 @@
-"""A quarter of the simulated loop: faults come in, the champion does not get worse."""
+"""A quarter of the simulated loop: faults come in, the champion does not get worse.
+
+All scores are of sentences that the gate never saw: on those that it decides by, no champion falls.
+"""
 
 from itertools import pairwise
 

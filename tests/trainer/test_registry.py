@@ -21,6 +21,8 @@ from trainer.settings import TrainerSettings
 from worker import registry as workers
 from worker.config import ModelError
 
+from .commands import Listening, command
+
 NOW = "2026-11-24T04:00:00.000Z"
 MEMORY = "memory://models"
 
@@ -66,6 +68,35 @@ def test_rollback_goes_to_what_served_before_and_back_again(
     assert promote.rollback(given, first.version).version == first.version
     found = workers.resolve(f"registry:{given.registry}#champion")
     assert found.model.version == first.version
+
+
+def test_the_command_moves_the_alias_back_and_tells_kafka(
+    tiny_model: Path,
+    given: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    kafka, store = Listening(monkeypatch), Registry(given.registry, given.name)
+    for arguments, expected in ((), first), ([second.version], second):
+        assert command(given, monkeypatch, "rollback", *arguments) == 0
+        assert f"rollback: champion is {expected.version} now" in capsys.readouterr().out
+        standing = store.alias("champion")
+        assert standing is not None
+        assert (standing.version, standing.sha256) == (expected.version, expected.sha256)
+        assert kafka.told[-1] == ("emotion.models", b"maum", standing)
+    assert len(kafka.told) == 2
+    assert command(given, monkeypatch, "rollback", "7") == 1
+    assert "no version 7 of maum" in capsys.readouterr().err
+    assert len(kafka.told) == 2
+
+
+def test_an_upload_shows_how_far_it_is(
+    tiny_model: Path, options: TrainerSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    put(tiny_model, options)
+    assert "promote: 100%" in capsys.readouterr().err
 
 
 def test_there_is_nothing_to_roll_back_to_at_first(

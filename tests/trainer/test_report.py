@@ -1,8 +1,9 @@
 """Every figure of the report stands with its interval, in HTML and in Markdown alike."""
 
 from trainer import markdown, page
-from trainer.evaluate import Evaluation, Production, Slice
+from trainer.evaluate import Evaluation, Slice
 from trainer.facts import Facts
+from trainer.production import Production, Served
 
 from .conftest import WORDS
 
@@ -11,9 +12,12 @@ PRODUCTION = Production(
     prior=dict.fromkeys(WORDS, (0.161, 0.152, 0.173)),
     text_drift_auc=(0.611, 0.582, 0.643),
     class_divergence=(0.021, 0.012, 0.033),
-    labelled=40,
-    accuracy=(0.811, 0.702, 0.903),
 )
+SERVED = [
+    Served(version="v3", samples=60, labelled=0, of_random=0, accuracy=None),
+    Served(version="v2", samples=90, labelled=40, of_random=12, accuracy=(0.811, 0.702, 0.903)),
+    Served(version="v1", samples=50, labelled=7, of_random=7, accuracy=None),
+]
 MODEL = Evaluation(
     items=120,
     table="",
@@ -46,6 +50,7 @@ FACTS = Facts(
         "accepted": {"seed": {}, "calibrated": {}},
     },
     production=PRODUCTION,
+    served=SERVED,
     curves={"student": [{"epoch": 1.0, "eval_macro_f1": 0.7}]},
     ablation={},
     before=None,
@@ -57,9 +62,43 @@ FACTS = Facts(
 def test_every_figure_stands_with_its_interval() -> None:
     figures = [MODEL.ece, MODEL.brier, MODEL.slices[0].accuracy, MODEL.slices[0].macro_f1]
     figures += [*MODEL.intervals.values(), PRODUCTION.class_divergence]
-    figures += [each for each in (PRODUCTION.text_drift_auc, PRODUCTION.accuracy) if each]
+    figures += [each for each in (PRODUCTION.text_drift_auc, SERVED[1].accuracy) if each]
     for written in (page.page(FACTS), markdown.markdown(FACTS)):
         for value, low, high in figures:
             assert f"{value} ({low} to {high})" in written
         assert all(f"{name} 16.1% (15.2% to 17.3%)" in written for name in WORDS)
         assert "weighted-F1" in written
+
+
+def test_each_emotion_has_its_precision_recall_f1_and_support_beside_the_averages() -> None:
+    """A row a class of the seed's table, for the champion as for the student."""
+    counts = [[20 if row == column else 1 for column in range(6)] for row in range(6)]
+    counts[0] = [5, 15, 0, 0, 0, 0]  # recall 5 of 20, precision 5 of 10
+    model = MODEL.model_copy(update={"confusion": counts})
+    both = FACTS.model_copy(update={"after": model, "before": model})
+    interval = "0.712 (0.693 to 0.734)"
+    first = ("분노", "0.500", "0.250", interval, "20")
+    averages = [(name, "", "", interval, "145") for name in ("macro-F1", "weighted-F1", "accuracy")]
+    html, card = page.page(both), markdown.markdown(both)
+    for row in (("emotion", "precision", "recall", "F1", "support"), first, *averages):
+        cell = "th" if row[0] == "emotion" else "td"
+        cells = "".join(f"<{cell}>{each}</{cell}>" for each in row)
+        assert html.count(f"<tr>{cells}</tr>") == 2
+        assert card.count(f"| {' | '.join(row)} |") == 2
+    for name in ("champion", "student"):
+        assert f"<h3>Each emotion: {name}</h3>" in html
+        assert f"### Each emotion: {name}" in card
+
+
+def test_the_report_says_of_each_model_how_many_labels_its_accuracy_is_from() -> None:
+    told = [
+        ("the serving model, v3", "no human labels of its answers yet"),
+        ("another model, v2", "0.811 (0.702 to 0.903) from 40 human labels (12 of the random"),
+        ("another model, v1", "7 human labels (7 of the random stratum) are too few; 30 are"),
+    ]
+    lines = [f"accuracy of {name}, over all messages: {said}" for name, said in told]
+    for written in (page.page(FACTS), markdown.markdown(FACTS)):
+        assert all(line in written for line in lines)
+    without = markdown.markdown(FACTS.model_copy(update={"production": None}))
+    assert lines[1] in without
+    assert "no new review samples" in without

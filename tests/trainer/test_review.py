@@ -19,10 +19,14 @@ from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers, StageError, run
 
+from .commands import command
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def row(number: int, reason: str = "low_margin", margin: float = 0.1) -> dict[str, Any]:
+def row(
+    number: int, reason: str = "low_margin", margin: float = 0.1, version: str = "1"
+) -> dict[str, Any]:
     return {
         "id": f"chat-0-{number}",
         "text": f"글 {number}",
@@ -32,7 +36,8 @@ def row(number: int, reason: str = "low_margin", margin: float = 0.1) -> dict[st
         "reason": reason,
         "inclusion_probability": 1.0 if reason == "low_margin" else 0.01,
         "model_name": "maum",
-        "model_version": "1",
+        "model_version": version,
+        "classified_at": f"2026-11-2{version}T04:00:00.000Z",
     }
 
 
@@ -204,9 +209,26 @@ def test_an_export_to_where_nothing_can_be_written_is_one_line(
         review.export(given, tmp_path / "none/tasks.json", 5)
 
 
-def test_an_export_to_another_kind_of_file_is_one_line(given: Recipe, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"must end in \.json"):
-        review.export(given, tmp_path / "tasks.xlsx", 5)
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["export", "a.xlsx"], "a.xlsx: the name must end in .json (Label Studio) or .jsonl"),
+        (["export"], "review export needs a file"),
+        (["import", "a.xlsx"], "a.xlsx: the name must end in one of .json, .jsonl, .csv"),
+        (["import", "a.json"], "a.json is no file"),
+        (["import", "a.csv"], "a.csv is no file"),
+    ],
+)
+def test_a_file_of_another_kind_or_none_is_a_wrong_argument(
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    complaint: str,
+) -> None:
+    assert command(options, monkeypatch, "review", *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {complaint}")
 
 
 def test_without_samples_there_is_nothing_to_review(options: TrainerSettings) -> None:
@@ -214,14 +236,40 @@ def test_without_samples_there_is_nothing_to_review(options: TrainerSettings) ->
         review.label(recipe.Recipe(options, print, {}), 5, keys(""))
 
 
-def test_three_piles_take_turns_and_the_random_one_keeps_its_order() -> None:
+def test_three_piles_take_turns() -> None:
     samples = [row(n, "random", 0.9) for n in range(6)]
     samples += [row(n, "low_margin", n / 100) for n in range(6, 18)]
     opinions = {each["id"]: each["emotion"] for each in samples} | {"chat-0-17": "없음"}
     chosen = [each["id"] for each in review.rank(samples, opinions, {"chat-0-0"}, 7)]
-    assert chosen[:3] == ["chat-0-1", "chat-0-17", "chat-0-6"]
-    assert [each for each in chosen if int(each[7:]) < 6] == ["chat-0-1", "chat-0-2", "chat-0-3"]
+    assert chosen[1:3] == ["chat-0-17", "chat-0-6"]
+    random = [each for each in chosen if int(each[7:]) < 6]
+    assert random[0] == chosen[0]
+    assert len(random) == 3
+    assert "chat-0-0" not in chosen
     assert len(set(chosen)) == 7
+
+
+def test_nothing_but_chance_decides_what_is_labelled_of_the_random_stratum() -> None:
+    """Its labels stand for all of it: not for the likely mistakes, nor for what came first."""
+    samples = [row(n, "random", 0.9 - n / 1000) for n in range(300)]
+    samples += [row(n, "low_margin", n / 1000) for n in range(300, 400)]
+    opinions = {f"chat-0-{n}": "없음" for n in (*range(0, 300, 3), 350)}
+    chosen = review.rank(samples, opinions, set(), 90)
+    random = [int(each["id"][7:]) for each in chosen if each["reason"] == "random"]
+    assert 30 <= len(random) <= 60
+    assert 0.2 < sum(n % 3 == 0 for n in random) / len(random) < 0.5
+    assert 110 < sum(random) / len(random) < 190
+    assert "chat-0-350" in {each["id"] for each in chosen}
+    later = [row(n, "random", 0.9) for n in range(1000, 1100)]
+    again = review.rank([*samples, *later], opinions, set(), 400)
+    order = [n for each in again if (n := int(each["id"][7:])) < 300]
+    assert order[: len(random)] == random
+
+
+def test_what_the_newest_model_answered_is_labelled_before_what_older_ones_did() -> None:
+    samples = [row(n, "random", version="2" if n < 10 else "1") for n in range(30)]
+    chosen = [each["model_version"] for each in review.rank(samples, {}, set(), 30)]
+    assert chosen == ["2"] * 10 + ["1"] * 20
 
 
 def test_the_last_word_of_a_reviewer_counts(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """What is believed, and what a training set is mixed from."""
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.emotion import EMOTIONS
-from trainer import select
+from trainer import choose, dataset, history, pseudo_label, select
 from trainer.dataset import Labelled, Pseudo
-from trainer.select import Policy
+from trainer.history import Run
+from trainer.lineage import Lineage, Selection
+from trainer.select import Example, Policy
+from trainer.settings import TrainerSettings
+
+from .conftest import chat, tsv
 
 
 def row(name: int, emotion: int = 0, confidence: float = 0.9, text: str | None = None) -> Pseudo:
@@ -116,7 +122,9 @@ def test_what_a_person_labelled_no_model_labels() -> None:
 
 
 @given(st.integers(1, 30), st.integers(0, 60), st.integers(0, 60), st.floats(0.05, 0.9))
-def test_no_human_label_is_ever_left_out(people: int, replay: int, new: int, share: float) -> None:
+def test_no_human_label_is_left_out_and_the_shares_hold_however_little_there_is(
+    people: int, replay: int, new: int, share: float
+) -> None:
     mixed = select.mix(
         select.human([Labelled(f"h{n}", f"사람 {n}", "기쁨") for n in range(people)]),
         select.pseudo([row(n, text=f"옛 {n}") for n in range(replay)], "replay", soft=True),
@@ -128,3 +136,64 @@ def test_no_human_label_is_ever_left_out(people: int, replay: int, new: int, sha
     texts = {each.text for each in mixed}
     assert all(f"사람 {n}" in texts for n in range(people))
     assert sum(each.origin == "human" for each in mixed) >= share * len(mixed) - 1
+    assert sum(each.origin == "replay" for each in mixed) <= (1 - share) / 2 * len(mixed) + 1e-9
+
+
+def test_the_share_of_replay_holds_without_a_share_of_human_labels() -> None:
+    people = select.human([Labelled("h", "사람", "기쁨")])
+    replay = select.pseudo([row(n, text=f"옛 {n}") for n in range(50)], "replay", soft=True)
+    new = select.pseudo([row(n) for n in range(30)], "new", soft=True)
+    mixed = select.mix(people, replay, new, human_share=0.0, replay_share=0.2, seed=1)
+    assert Counter(each.origin for each in mixed) == {"human": 1, "replay": 7, "new": 30}
+    seeds = select.mix(people, replay, new, human_share=0.0, replay_share=1.0, seed=1)
+    assert seeds == [*people, *replay, *new]
+
+
+def test_what_an_earlier_run_accepted_is_labelled_anew_by_the_next_teacher_and_mixed_by_its_share(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    """The earlier teacher called everything the same; the next one was taught better."""
+    wrong = [
+        Pseudo(f"old{n}", row.text, EMOTIONS[0], 0.9, 0.8) for n, row in enumerate(chat(90, 3))
+    ]
+    known = select.human([Labelled("known", "사람이 말한 글", EMOTIONS[5])])
+    earlier = options.work / "select/earlier"
+    earlier.mkdir(parents=True)
+    before = [*known, *select.pseudo(wrong, "new", soft=False)]
+    choose.write_examples(earlier / "calibrated.parquet", before)
+    ran = {"student": "s", "verdict": "promote", "version": "1"}
+    history.add(
+        options.work, Run(snapshots=["s"], selected="select/earlier/calibrated.parquet", **ran)
+    )
+    changes = {
+        "unlabelled": tsv(tmp_path / "unlabelled.tsv", chat(60, 4, "u")),
+        "min_confidence": 0.0,
+        "min_margin": 0.0,
+        "target_precision": 0.01,
+        "replay_share": 0.1,
+    }
+    lineage = Lineage(options.model_copy(update=changes), print)
+    said = {
+        row.id: row.pred_emotion
+        for row in dataset.read_pseudo(lineage.pseudo.folder / pseudo_label.FILE)
+    }
+    assert {name for name in said if name.startswith("old")} == {row.id for row in wrong}
+    assert "known" not in said
+
+    replayed = [row for row in examples(lineage, "seed") if row.origin == "replay"]
+    assert {row.id for row in replayed} == {row.id for row in wrong}
+    assert all(EMOTIONS[int(np.argmax(row.target))] == said[row.id] for row in replayed)
+    truth = {row.id: right.emotion for row, right in zip(wrong, chat(90, 3), strict=True)}
+    assert sum(said[name] == truth[name] for name in truth) > 60  # of the old labels 15 were
+
+    mixed = examples(lineage, "calibrated")
+    origins = Counter(row.origin for row in mixed)
+    assert 0 < origins["replay"] <= 0.1 * len(mixed)
+    assert origins["replay"] < len(replayed)
+    for row in mixed:
+        if row.origin == "replay":
+            assert EMOTIONS[int(np.argmax(row.target))] == said[row.id]
+
+
+def examples(lineage: Lineage, name: Selection) -> list[Example]:
+    return choose.read_examples(lineage.selection(name))

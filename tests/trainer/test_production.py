@@ -1,0 +1,169 @@
+"""What review samples and the labels of people say of production, without bias."""
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from schemas import manifest
+from schemas.emotion import EMOTIONS
+from trainer import dataset, facts, history, production, promote, review, stage
+from trainer.dataset import Labelled
+from trainer.history import Run
+from trainer.lineage import Lineage
+from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
+
+from .conftest import chat
+
+
+def samples(
+    count: int, seed: int, low_accuracy: float, accuracy: float, version: str = "1"
+) -> tuple[list[dict[str, Any]], list[Labelled], float]:
+    """Review samples of `count` messages, everybody's labels, and the true accuracy."""
+    draws = Random(seed)  # noqa: S311  (no secret)
+    rows, people, right = [], [], 0
+    for number in range(count):
+        low = draws.random() < 0.2
+        hit = draws.random() < (low_accuracy if low else accuracy)
+        right += hit
+        if not low and draws.random() >= 0.05:
+            continue
+        emotion = EMOTIONS[number % 6]
+        rows.append(
+            {
+                "id": f"{version}-{number}",
+                "text": f"글 {number}",
+                "emotion": emotion,
+                "reason": "low_margin" if low else "random",
+                "inclusion_probability": 1.0 if low else 0.05,
+                "model_version": version,
+                "classified_at": f"2026-11-{int(version):02}T04:00:00.000Z",
+            }
+        )
+        said = emotion if hit else EMOTIONS[(number + 1) % 6]
+        people.append(Labelled(f"{version}-{number}", f"글 {number}", said))
+    return rows, people, right / count
+
+
+def test_the_production_estimate_is_unbiased(options: TrainerSettings) -> None:
+    rows, people, truth = samples(20_000, 1, 0.4, 0.9)
+    for labelled in (people, Random(2).sample(people, len(people) // 2)):  # noqa: S311
+        (found,) = production.served(rows, labelled, "1", options)
+        assert found.accuracy is not None
+        assert found.accuracy[1] <= truth <= found.accuracy[2]
+        assert (found.samples, found.labelled) == (len(rows), len(labelled))
+
+
+def test_the_interval_holds_the_truth_about_nineteen_times_of_twenty(
+    options: TrainerSettings,
+) -> None:
+    held = 0
+    for seed in range(100):
+        rows, people, truth = samples(3000, seed, 0.4, 0.9)
+        (found,) = production.served(rows, people, "1", options)
+        assert found.accuracy is not None
+        held += found.accuracy[1] <= truth <= found.accuracy[2]
+    assert held >= 88
+
+
+def test_versions_are_not_mixed_and_the_champion_comes_first(options: TrainerSettings) -> None:
+    old, of_old, bad = samples(20_000, 1, 0.2, 0.5, version="1")
+    new, of_new, good = samples(20_000, 2, 0.6, 0.95, version="2")
+    for champion in ("1", "2"):
+        first, second = production.served([*old, *new], [*of_old, *of_new], champion, options)
+        assert first.version == champion
+        for each in (first, second):
+            assert each.accuracy is not None
+            truth = {"1": bad, "2": good}[each.version]
+            assert each.accuracy[1] <= truth <= each.accuracy[2]
+
+
+def test_a_champion_whose_answers_nobody_labelled_is_told_of_all_the_same(
+    options: TrainerSettings,
+) -> None:
+    rows, people, _ = samples(2000, 1, 0.4, 0.9)
+    first, second = production.served(rows, people, "9", options)
+    assert (first.version, first.samples, first.labelled, first.accuracy) == ("9", 0, 0, None)
+    assert (second.version, second.labelled) == ("1", len(people))
+    (found,) = production.served(rows, [], None, options)
+    assert (found.version, found.samples, found.labelled) == ("1", len(rows), 0)
+    assert production.served([], [], None, options) == []
+
+
+def test_without_a_champion_the_newest_answer_tells_what_serves(options: TrainerSettings) -> None:
+    new, old = (samples(2000, 1, 0.4, 0.9, version=each)[0] for each in ("2", "1"))
+    (found,) = production.served([*new, *old], [], None, options)
+    assert found.version == "2"
+
+
+def test_too_few_labels_estimate_nothing(options: TrainerSettings) -> None:
+    rows, people, _ = samples(2000, 1, 0.4, 0.9)
+    (found,) = production.served(rows, people[:10], "1", options)
+    assert (found.accuracy, found.labelled) == (None, 10)
+
+
+@pytest.mark.parametrize("reason", ["random", "low_margin"])
+def test_labels_of_one_stratum_say_nothing_of_the_other(
+    options: TrainerSettings, reason: str
+) -> None:
+    rows, people, _ = samples(2000, 1, 0.4, 0.9)
+    inside = {row["id"] for row in rows if row["reason"] == reason}
+    labelled = [row for row in people if row.id in inside]
+    (found,) = production.served(rows, labelled, "1", options)
+    assert found.labelled >= production.ENOUGH
+    assert found.of_random == (found.labelled if reason == "random" else 0)
+    assert found.accuracy is None
+
+
+def test_what_a_finished_run_trained_on_still_tells_how_good_its_answers_were(
+    tmp_path: Path, tiny_model: Path, options: TrainerSettings
+) -> None:
+    """Two snapshots of the champion's answers, of which the first is used up."""
+    rows, people, truth = samples(8000, 1, 0.4, 0.9)
+    stated = promote.state(tiny_model, options, made_at="2026-11-24T04:00:00.000Z", metrics={})
+    rows = [row | {"model_version": stated.version} for row in rows]
+    half = len(rows) // 2
+
+    def snapshot(part: list[dict[str, Any]]) -> str:
+        def make(folder: Path) -> Numbers:
+            dataset.write_parquet(folder / "samples.parquet", part)
+            return {}
+
+        return stage.run(options.work, "collect", {}, {"first": part[0]["id"]}, make).folder.name
+
+    used, new = snapshot(rows[:half]), snapshot(rows[half:])
+    run = Run(snapshots=[used], selected="s", student="s", verdict="reject", version=None)
+    history.add(options.work, run)
+    review.add(options.work, *people)
+    champion = tmp_path / "champion"
+    champion.mkdir()
+    (champion / manifest.FILE_NAME).write_text(stated.model_dump_json())
+
+    lineage = Lineage(options, print)
+    assert [each.name for each in lineage.sources.snapshots] == [new]
+    (found,) = facts.served(lineage, champion)
+    assert (found.version, found.samples, found.labelled) == (
+        stated.version,
+        len(rows),
+        len(people),
+    )
+    assert found.accuracy is not None
+    assert found.accuracy[1] <= truth <= found.accuracy[2]
+
+
+def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings) -> None:
+    """The samples' emotions go round, as the labelled ones do: no class has drifted."""
+    rows, _, _ = samples(20_000, 1, 0.4, 0.9)
+    found = production.describe(rows, chat(60, 1), options)
+    assert found.text_drift_auc is not None
+    assert found.text_drift_auc == (1.0, 1.0, 1.0)  # they share no word
+    assert sum(value for value, _, _ in found.prior.values()) == pytest.approx(1.0)
+    assert all(low < value < high < low + 0.1 for value, low, high in found.prior.values())
+    held = [low <= 1 / 6 <= high for _, low, high in found.prior.values()]
+    assert sum(held) >= 5
+    assert found.class_divergence[1] < 0.001
+    skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
+    other = production.describe(skewed, chat(60, 1), options)
+    assert other.class_divergence[1] > found.class_divergence[2]
