@@ -67,7 +67,7 @@ class Scene:
         self.settings: WorkerSettings = self.cluster.settings(
             **{
                 "session_timeout_ms": SESSION_MS,
-                "commit_interval_ms": 20.0,
+                "commit_interval_ms": 50.0,  # as workers have it by themselves
                 "commit_records": 500,
                 "review_sample_rate": 0.05,
                 "max_batch_tokens": 1024,
