@@ -232,7 +232,7 @@ async def test_a_record_on_the_models_topic_is_enough_for_a_running_worker(
     spec = f"registry:{options.registry}#champion"
     listening = asyncio.Event()
 
-    class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  (aiokafka is not typed)
+    class Consumer(AIOKafkaConsumer):  # type: ignore[misc]  # untyped
         """Says when it hears what is published from now on."""
 
         async def seek_to_end(self, *partitions: Any) -> bool:  # noqa: ANN401
