@@ -65,6 +65,8 @@ def collect(
 
     def make(folder: Path) -> Numbers:
         records = asyncio.run(_read_all(connection, options, waiting))
+        # Partitions come as they please: the same offsets are to make the same snapshot.
+        records.sort(key=lambda each: (each.partition, each.offset))
         return _write(records, seen, folder, at_least)
 
     offsets = {str(partition): list(span) for partition, span in sorted(waiting.items())}

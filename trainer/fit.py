@@ -40,18 +40,25 @@ def fit(job: Job, folder: Path) -> Fitted:
     set_seed(options.seed)
     model, tokenizer = base.load(job.spec)
     length = min(options.max_length, base.positions(model))
-    steps = math.ceil(len(job.train) / (options.batch_size * job.processes)) * options.epochs
+    args = arguments(checkpoints, options, job.learning_rate)
+    # Of all devices: one process uses each that it sees.
+    steps_an_epoch = math.ceil(len(job.train) / (args.train_batch_size * job.processes))
+    args.warmup_steps = int(options.warmup_share * (steps_an_epoch * options.epochs))
+    looks_an_epoch = math.ceil(steps_an_epoch / (options.checkpoint_steps or steps_an_epoch))
     fitting = Fit(
         class_weights(job.train),
         options.label_smoothing,
         model=model,
-        args=arguments(checkpoints, options, job.learning_rate, steps),
+        args=args,
         train_dataset=Texts(job.train, tokenizer, length),
         eval_dataset=Texts(job.validation, tokenizer, length),
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_macro_f1,
-        callbacks=[EarlyStoppingCallback(options.patience), checkpoint.MarkWhole()],
+        callbacks=[
+            EarlyStoppingCallback(options.patience * looks_an_epoch),
+            checkpoint.MarkWhole(),
+        ],
     )
     with _in_one_line(job.spec, folder):
         fitting.train(resume_from_checkpoint=checkpoint.last_whole(checkpoints))
@@ -72,7 +79,7 @@ def fit(job: Job, folder: Path) -> Fitted:
 
 
 def arguments(
-    checkpoints: Path, options: TrainerSettings, learning_rate: float, steps: int
+    checkpoints: Path, options: TrainerSettings, learning_rate: float
 ) -> TrainingArguments:
     """The seed's hyper-parameters and what makes a killed run repeatable."""
     every = "steps" if options.checkpoint_steps else "epoch"
@@ -82,7 +89,6 @@ def arguments(
         per_device_train_batch_size=options.batch_size,
         per_device_eval_batch_size=2 * options.batch_size,
         learning_rate=learning_rate,
-        warmup_steps=int(options.warmup_share * steps),
         weight_decay=options.weight_decay,
         max_grad_norm=options.gradient_clip,
         bf16=has_bf16(),

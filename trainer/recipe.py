@@ -2,13 +2,19 @@
 
 Each step is a stage on files and is skipped when its inputs are unchanged, so a run that was
 killed goes on where it was, and a command of its own redoes no more than it must.
+
+For the report alone, and after the gate, the student is also fitted to what the other selections
+chose, with the same start, settings and seed: labels of people and nothing else (`none`), with the
+pseudo-labels that the seed's filter accepts (`seed`), with those of the calibrated selection
+(`calibrated`).
 """
 
 from pathlib import Path
 from typing import Any
 
-from trainer import collect, facts, history, report
+from trainer import collect, facts, history, markdown, page, report, stage
 from trainer.collect import Waiting
+from trainer.facts import Facts
 from trainer.gate import Gate, Outcome
 from trainer.history import Run
 from trainer.lineage import Lineage, Say
@@ -40,8 +46,8 @@ class Recipe:
             outcome = Outcome(self.lineage.candidate, self.gate.compare(), None)
         gathered = facts.gather(self.lineage, outcome, self.gate.champion)
         facts.write(self.options.work, gathered)
-        self._remember(outcome)
-        self.report()
+        self._render(gathered)
+        self._remember(outcome)  # last: from here on its snapshots count as used
         return outcome
 
     def collect(self) -> Done | Waiting:
@@ -56,8 +62,10 @@ class Recipe:
                 )
                 return done
             self.lineage.told(done)
-            if done.manifest.numbers["samples"]:
-                self.lineage.sources = Sources(self.options)
+            self.lineage.sources = Sources(self.options)
+            # Else it holds no sample, or a run used it that was killed before its offsets were
+            # committed: now they are.
+            if done.folder in self.lineage.sources.snapshots:
                 return done
 
     def report(self) -> Path:
@@ -65,6 +73,13 @@ class Recipe:
         folder = report.render_last(self.options.work)
         self.say(f"report: {folder / report.HTML}")
         return folder
+
+    def _render(self, gathered: Facts) -> None:
+        folder = facts.folder(self.options.work, gathered.student)
+        with stage.writing(folder):
+            (folder / report.HTML).write_text(page.page(gathered), encoding="utf-8")
+            (folder / report.MARKDOWN).write_text(markdown.markdown(gathered), encoding="utf-8")
+        self.say(f"report: {folder / report.HTML}")
 
     def _remember(self, outcome: Outcome) -> None:
         selected = self.lineage.selection(self.options.selection)

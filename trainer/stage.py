@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913  (what a manifest states, and the work itself)
             seed=seed,
             parents=[_shown(path, work) for path in inputs.values() if path.is_relative_to(work)],
             offsets=dict(offsets or {}),
-            outputs=build_files(partial),
+            outputs=_outputs(partial),
             numbers=numbers,
             trainer=__version__,
             started_at=started,
@@ -128,8 +128,7 @@ def read(folder: Path) -> StageManifest | None:
         manifest = StageManifest.model_validate_json((folder / MANIFEST).read_bytes())
     except (OSError, ValidationError):
         return None
-    outputs = {name: sha for name, sha in build_files(folder).items() if name != MANIFEST}
-    return manifest if outputs == manifest.outputs else None
+    return manifest if _outputs(folder) == manifest.outputs else None
 
 
 def told(numbers: Numbers) -> str:
@@ -141,8 +140,7 @@ def fingerprint_of(path: Path) -> str:
     """The hash of a file's bytes, or of a folder's files. Raises StageError."""
     try:
         if path.is_dir():
-            files = {name: sha for name, sha in build_files(path).items() if name != MANIFEST}
-            return hashlib.sha256(orjson.dumps(files)).hexdigest()
+            return hashlib.sha256(orjson.dumps(_outputs(path))).hexdigest()
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -151,7 +149,7 @@ def fingerprint_of(path: Path) -> str:
 
 def write_durably(path: Path, body: bytes) -> None:
     """Write beside `path`, sync, then rename: a reader sees the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.partial")
+    partial = _beside(path)
     with partial.open("wb") as file:
         file.write(body)
         file.flush()
@@ -202,6 +200,16 @@ def alone(work: Path) -> Iterator[None]:
 
 
 _PRETTY: Final = orjson.OPT_INDENT_2
+
+
+def _outputs(folder: Path) -> dict[str, Sha256]:
+    """The hash of each file but the manifest, of which a kill may have left a half as well."""
+    own = {MANIFEST, _beside(Path(MANIFEST)).name}
+    return {name: sha for name, sha in build_files(folder).items() if name not in own}
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
 
 
 def _shown(path: Path, work: Path) -> str:

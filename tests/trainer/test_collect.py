@@ -21,6 +21,7 @@ from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
 from trainer import collect, dataset, history, promote
 from trainer.collect import CollectError, Waiting
+from trainer.history import Run
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import Done
@@ -191,6 +192,36 @@ def test_a_kill_between_snapshot_and_commit_loses_and_repeats_nothing(
     again = topic.snapshot()  # nothing new came: the same snapshot, now committed
     assert (again.folder, again.skipped) == (left, True)
     assert topic.collect((left,)) == Waiting(0)
+
+
+@pytest.mark.kafka
+def test_the_order_of_a_snapshot_is_that_of_its_offsets(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However the partitions come: read again after a kill it is to be the same."""
+    drain = collect._drain
+
+    async def backwards(*given: Any) -> Any:  # noqa: ANN401
+        return (await drain(*given))[::-1]
+
+    monkeypatch.setattr(collect, "_drain", backwards)
+    topic.send([sample(number) for number in range(6)])
+    rows = dataset.read_texts(topic.snapshot().folder / collect.SAMPLES)
+    assert [row.id for row in rows] == [f"chat-0-{number}" for number in (0, 2, 4, 1, 3, 5)]
+
+
+@pytest.mark.kafka
+def test_a_snapshot_that_was_used_before_it_was_committed_is_not_used_again(topic: Topic) -> None:
+    """A run that is killed before the commit is gone on with, and finished, without Kafka."""
+    topic.send([sample(number) for number in range(10)])
+    done = topic.snapshot()
+    taken = {int(number): (first, first) for number, (first, _) in done.manifest.offsets.items()}
+    asyncio.run(collect._commit(topic.connection, topic.options, taken))  # as before the snapshot
+    used = Run(snapshots=[done.folder.name], selected="", student="", verdict="", version=None)
+    history.add(topic.options.work, used)
+    said: list[str] = []
+    assert Recipe(topic.options, said.append, topic.connection).collect() == Waiting(0)
+    assert "unchanged" in said[0]
 
 
 @pytest.mark.kafka

@@ -7,12 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
+from transformers import EarlyStoppingCallback, TrainingArguments
 
 from schemas.emotion import EMOTIONS
 from trainer import base, checkpoint, fit, select, targets, teach
@@ -112,6 +116,129 @@ def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
         for name in ("killed", "undisturbed")
     ]
     assert hashes[0] == hashes[1]
+
+
+class Made(Exception):  # noqa: N818  (no error: it ends a fit before it begins)
+    """What a fit is made of."""
+
+    def __init__(self, fitting: targets.Fit) -> None:
+        self.fitting = fitting
+
+
+def made(
+    job: Job, folder: Path, monkeypatch: pytest.MonkeyPatch, processes: int = 1
+) -> targets.Fit:
+    """The `Trainer` that a job makes."""
+
+    def train(self: targets.Fit, **_: object) -> None:
+        raise Made(self)
+
+    monkeypatch.setattr(targets.Fit, "train", train)
+    with pytest.raises(Made) as caught:
+        fit.fit(replace(job, processes=processes), folder)
+    return caught.value.fitting
+
+
+@pytest.fixture
+def job(options: TrainerSettings) -> Job:
+    """180 texts, half of them of one emotion, with the settings as they are by default."""
+    rows = [*chat(90, 1), *(replace(row, emotion="기쁨") for row in chat(90, 3, "h"))]
+    fresh = TrainerSettings.model_fields
+    names = ("label_smoothing", "gradient_clip", "patience", "warmup_share", "weight_decay")
+    plain = options.model_copy(update={name: fresh[name].default for name in names})
+    return Job(options.teacher, select.human(rows), select.human(chat(60, 2)), plain, 3e-3)
+
+
+def test_what_reaches_the_trainer_is_the_seeds_recipe(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting = made(job, tmp_path, monkeypatch)
+    args = fitting.args
+    assert args.max_grad_norm == 1.0
+    assert args.load_best_model_at_end
+    assert (args.metric_for_best_model, args.greater_is_better) == ("macro_f1", True)
+    assert args.eval_strategy == args.save_strategy == "epoch"
+    assert (args.learning_rate, args.weight_decay, args.seed) == (3e-3, 0.01, 7)
+    (stopping,) = [
+        each
+        for each in fitting.callback_handler.callbacks
+        if isinstance(each, EarlyStoppingCallback)
+    ]
+    assert stopping.early_stopping_patience == 2
+    assert stopping.early_stopping_threshold == 0.0
+
+
+def test_class_weights_and_smoothing_enter_the_loss(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting = made(job, tmp_path, monkeypatch)
+    mass = np.array([row.target for row in job.train]).sum(axis=0)
+    weights = len(job.train) / (6 * mass)
+    assert weights[0] > 3 * weights[5]  # 기쁨 is frequent
+    draws = np.random.default_rng(7)
+    logits = draws.normal(size=(4, 6))
+    certain = np.eye(6)[[0, 5]]
+    unsure = draws.dirichlet(np.ones(6), size=2)
+    wanted = np.concatenate([certain, unsure])
+    smooth = 0.95 * wanted + 0.05 / 6
+    log = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    expected = -(smooth * weights * log).sum(axis=1).mean()
+    inputs = {"labels": torch.tensor(wanted)}
+    outputs = SimpleNamespace(logits=torch.tensor(logits))
+    loss = fitting.compute_loss(lambda: outputs, inputs)  # type: ignore[arg-type]
+    assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+BF16: dict[str, tuple[Callable[[], bool], dict[str, bool]]] = {
+    "a GPU that has it": (lambda: True, {}),
+    "a processor that has it": (lambda: False, {"avx512_bf16": True}),
+    "a processor with tiles": (lambda: False, {"amx_bf16": True}),
+    "neither": (lambda: False, {"avx2": True}),
+}
+
+
+@pytest.mark.parametrize("device", BF16)
+def test_bf16_is_used_where_the_device_has_it(
+    tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    gpu, cpu = BF16[device]
+    with monkeypatch.context() as patch:
+        patch.setattr("torch.cuda.is_available", gpu)
+        patch.setattr("torch.cuda.is_bf16_supported", gpu)
+        patch.setattr("torch.cpu.get_capabilities", lambda: cpu)
+        able = fit.has_bf16()
+    assert able == (device != "neither")
+    monkeypatch.setattr(fit, "has_bf16", lambda: able)
+    args = made(job, tmp_path, monkeypatch).args
+    assert (args.bf16, args.fp16) == (able, False)
+
+
+@pytest.mark.parametrize(
+    ("processes_devices", "steps"), [((1, 0), 12), ((1, 1), 12), ((1, 4), 3), ((2, 1), 6)]
+)
+def test_the_warm_up_is_a_share_of_the_steps_however_many_devices_take_part(
+    tmp_path: Path,
+    job: Job,
+    monkeypatch: pytest.MonkeyPatch,
+    processes_devices: tuple[int, int],
+    steps: int,
+) -> None:
+    """One process uses all the devices that it sees; of several each uses one."""
+    processes, devices = processes_devices
+    monkeypatch.setattr(TrainingArguments, "n_gpu", devices)
+    half = replace(job, options=job.options.model_copy(update={"warmup_share": 0.5}))
+    args = made(half, tmp_path, monkeypatch, processes).args
+    assert args.get_warmup_steps(steps * 6) == steps * 6 / 2
+
+
+def test_patience_is_in_epochs_where_checkpoints_fall_into_the_middle_of_them(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    often = options.model_copy(update={"epochs": 9, "checkpoint_steps": 2})
+    rows = select.human(chat(60, 1))
+    (tmp_path / "fit").mkdir()
+    found = fit.fit(Job(options.teacher, rows, rows, often, 1e-12), tmp_path / "fit")
+    assert found.steps == 2 + 2 * 4  # the first look is the best, then two epochs of four steps
 
 
 @contextmanager

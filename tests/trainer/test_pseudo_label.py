@@ -1,11 +1,14 @@
 """Pseudo-labels are the worker's own answers, whatever the batches, and survive a kill."""
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -101,11 +104,22 @@ def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     assert gone_on == label(tmp_path / "undisturbed")
 
 
+def marked(mark: str) -> list[str]:
+    """The commands of the processes that have it in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or is not ours
+            if mark.encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_text())
+    return found
+
+
+@pytest.mark.timeout(900)  # ten processes: minutes where the machine is busy
 @pytest.mark.skipif(find_spec("ray") is None, reason="the extra maum[ray] is not installed")
 def test_ray_gives_the_same_answers(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings
 ) -> None:
-    """In a process of its own: Ray starts others, and warns of itself."""
+    """In a process of its own: Ray starts others, which end with it, and warns of itself."""
     program = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -119,16 +133,20 @@ def test_ray_gives_the_same_answers(
         "assert 'ray' in sys.modules\n"
     )
     local = options.model_copy(update={"ray_address": "local"}).model_dump_json()
-    out = tmp_path / "labelled"
+    out, mark = tmp_path / "labelled", secrets.token_hex(16)
     done = subprocess.run(
         [sys.executable, "-c", program, str(tiny_model), str(out), local],
         cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_AUTH_MODE": "disabled", "MARK": mark},
         capture_output=True,
         text=True,
         check=False,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
+    deadline = monotonic() + 60
+    while left := marked(mark):
+        assert monotonic() < deadline, left
     rows = dataset.read_pseudo(out / pseudo_label.FILE)
     found = np.array([row.scores for row in rows])
     assert [row.id for row in rows] == [each.id for each in TEXTS]

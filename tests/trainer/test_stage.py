@@ -139,6 +139,30 @@ def test_a_stage_killed_with_9_goes_on_in_what_it_left(tmp_path: Path, source: P
     assert set(again.manifest.outputs) == {"half.txt"}
 
 
+@pytest.mark.parametrize("moment", ["os.fsync", "pathlib.Path.replace", "pathlib.Path.rename"])
+def test_a_stage_killed_while_its_manifest_is_written_is_found_done_later(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    """The manifest half written, not in its place yet, and in its place in the partial folder."""
+
+    class Killed(BaseException):
+        """Stands for SIGKILL: what is on the disk is all that is left."""
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    make = Maker(source)
+    with monkeypatch.context() as patch:
+        patch.setattr(stage, "sync_all", lambda _: None)  # the next sync is the manifest's
+        patch.setattr(moment, killed)
+        with pytest.raises(Killed):
+            run(tmp_path, source, make)
+    assert list((tmp_path / "work/copy").glob(".partial-*/*stage.json*"))
+    done, later = run(tmp_path, source, make), run(tmp_path, source, make)
+    assert (done.skipped, later.skipped) == (False, True)
+    assert set(later.manifest.outputs) == {"copy.txt"}
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path, source: Path) -> None:
     def fill(folder: Path) -> Numbers:
         raise OSError(28, "No space left on device", str(folder / "copy.txt"))
