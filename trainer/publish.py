@@ -18,6 +18,7 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
     ModelError, EngineError.
     """
     shipped = folder / "model"
+    shutil.rmtree(shipped, ignore_errors=True)  # what a killed run left, half a graph above all
     shutil.copytree(model, shipped, dirs_exist_ok=True)
     # The folder is its own cache: there the worker looks first.
     classifier.load(

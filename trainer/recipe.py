@@ -12,9 +12,8 @@ pseudo-labels that the seed's filter accepts (`seed`), with those of the calibra
 from pathlib import Path
 from typing import Any
 
-from trainer import collect, facts, history, markdown, page, report, stage
+from trainer import collect, facts, history, report
 from trainer.collect import Waiting
-from trainer.facts import Facts
 from trainer.gate import Gate, Outcome
 from trainer.history import Run
 from trainer.lineage import Lineage, Say
@@ -46,7 +45,8 @@ class Recipe:
             outcome = Outcome(self.lineage.candidate, self.gate.compare(), None)
         gathered = facts.gather(self.lineage, outcome, self.gate.champion)
         facts.write(self.options.work, gathered)
-        self._render(gathered)
+        folder = report.render(self.options.work, gathered)
+        self.say(f"report: {folder / report.HTML}")
         self._remember(outcome)  # last: from here on its snapshots count as used
         return outcome
 
@@ -73,13 +73,6 @@ class Recipe:
         folder = report.render_last(self.options.work)
         self.say(f"report: {folder / report.HTML}")
         return folder
-
-    def _render(self, gathered: Facts) -> None:
-        folder = facts.folder(self.options.work, gathered.student)
-        with stage.writing(folder):
-            (folder / report.HTML).write_text(page.page(gathered), encoding="utf-8")
-            (folder / report.MARKDOWN).write_text(markdown.markdown(gathered), encoding="utf-8")
-        self.say(f"report: {folder / report.HTML}")
 
     def _remember(self, outcome: Outcome) -> None:
         selected = self.lineage.selection(self.options.selection)

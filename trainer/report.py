@@ -5,6 +5,7 @@ from typing import Final
 
 from trainer import facts, history, markdown, page, stage
 from trainer.dataset import DataError
+from trainer.facts import Facts
 
 HTML: Final = "report.html"
 MARKDOWN: Final = "report.md"
@@ -18,8 +19,12 @@ def render_last(work: Path) -> Path:
     runs = history.read(work)
     if not runs:
         raise DataError(f"no run has finished in {work} yet: nothing to report")
-    folder = facts.folder(work, Path(runs[-1].student).name)
-    found = facts.read(folder)
+    return render(work, facts.read(facts.folder(work, Path(runs[-1].student).name)))
+
+
+def render(work: Path, found: Facts) -> Path:
+    """Write HTML and Markdown of a run; their folder. Raises StageError, FontError."""
+    folder = facts.folder(work, found.student)
     with stage.writing(folder):
         (folder / HTML).write_text(page.page(found), encoding="utf-8")
         (folder / MARKDOWN).write_text(markdown.markdown(found), encoding="utf-8")
