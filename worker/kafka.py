@@ -118,17 +118,18 @@ async def stop(consumer: AIOKafkaConsumer) -> None:
     """Stop `consumer`, which aiokafka may give up half-way.
 
     It awaits the fetches that it has cancelled, and that cancels whoever awaits, for no reason of
-    theirs, where a broker is away. So it stops in a task of its own, and what that left open goes
-    after it.
+    theirs, where a broker is away; or it raises what ended the fetching. So it stops in a task of
+    its own, and what that left open goes after it.
     """
     stopping = asyncio.ensure_future(consumer.stop())
     try:
         await asyncio.wait({stopping})
     finally:
         stopping.cancel()
-    if stopping.cancelled():
+    failed = stopping.cancelled() or stopping.exception() is not None
+    if failed:
         await consumer._client.close()  # noqa: SLF001  (its last step)
-    else:
+    if not stopping.cancelled():
         stopping.result()
 
 

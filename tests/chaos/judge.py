@@ -73,7 +73,7 @@ async def judge(scene: Scene, cell: Cell, result: Result) -> None:
     since = scene.faults[0][1] if scene.faults else 0.0
     ends = [*(at for _, at in scene.faults[1:]), scene.fed_at]
     for (name, at), until in zip(scene.faults, ends, strict=False):
-        silence = scene.watcher.silence(settings.emotion_topic, at, max(at, until))
+        silence = scene.watcher.silence(settings.emotion_topic, at, max(at, until), scene.taken)
         result.faults.append(f"{name} at {at - since:.1f} s, {silence:.1f} s of silence")
         result.silence = max(result.silence, silence)
     # A small run shares its machine with whatever else CI does: it counts, and measures nothing.

@@ -83,6 +83,7 @@ class Scene:
         self.messages = 0  # of this cell, as planned
         self.sent: list[harness.Input] = []  # acknowledged and, in transactions, committed
         self.short = False  # each fault once
+        self.taken: list[float] = []  # monotonic seconds: when the cluster took a chunk of them
         self.fed_at = 0.0  # monotonic seconds: the last message was sent
         self.partitions = PARTITIONS  # of the input, now
         self.flowing = asyncio.Event()  # cleared: no messages for a while
@@ -224,6 +225,7 @@ class Scene:
             due = min(count, int((monotonic() - began) / seconds * count) + 1)
             chunk = [each for _, each in zip(range(due - taken), inputs, strict=False)]
             self.sent += await harness.send(self.producer, self.settings.input_topic, chunk)
+            self.taken.append(monotonic())
             taken = due
             await asyncio.sleep(CHUNK_SECONDS)  # the schedule itself
 

@@ -210,6 +210,12 @@ def test_a_silence_counts_until_it_is_broken(times: list[float], longest: float)
     assert longest_gap(times, 0, 5) == longest
 
 
+def test_while_the_cluster_takes_no_messages_silence_is_not_the_workers() -> None:
+    assert longest_gap([9], 0, 5, [(1, 4)]) == 6
+    assert longest_gap([9], 0, 5, [(1, 4), (8, 12)]) == 5
+    assert longest_gap([2, 9], 0, 5, [(3, 9)]) == 2
+
+
 def test_every_cell_has_a_name_of_its_own() -> None:
     assert len({cell.name for cell in CELLS}) == len(CELLS)
 

@@ -1,14 +1,17 @@
 """A read_committed subscriber of all outputs, reading while the faults happen."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from time import monotonic
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from tests.kafka import verifier
+
+STALL_SECONDS: Final = 1.0  # without a message taken: the cluster itself is not there
 
 
 class Arrival(NamedTuple):
@@ -64,21 +67,33 @@ class Watcher:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
 
-    def silence(self, topic: str, since: float, until: float) -> float:
-        """Seconds: the longest that any input partition was without a new event from then on."""
+    def silence(self, topic: str, since: float, until: float, taken: Sequence[float]) -> float:
+        """Seconds: the longest that any input partition was without a new event from then on.
+
+        `taken` is when the cluster took messages.
+        """
         times: dict[int, list[float]] = {}
         for place, arrivals in self.arrivals.items():
             if place.topic == topic:
                 for at, record in arrivals:
                     times.setdefault(verifier._source(record)[0], []).append(at)
-        return max((longest_gap(each, since, until) for each in times.values()), default=0.0)
+        stalls = [each for each in pairwise(taken) if each[1] - each[0] > STALL_SECONDS]
+        gaps = (longest_gap(each, since, until, stalls) for each in times.values())
+        return max(gaps, default=0.0)
 
 
-def longest_gap(times: Iterable[float], since: float, until: float) -> float:
+def longest_gap(
+    times: Iterable[float], since: float, until: float, stalls: Sequence[tuple[float, float]] = ()
+) -> float:
     """The longest stretch without any of `times` that begins between `since` and `until`.
 
-    It ends with the next of them, also after `until`; without a next one it ends at `until`.
+    It ends with the next of them, also after `until`; without a next one it ends at `until`. What
+    lies in `stalls`, in which nothing could come, is not counted.
     """
     moments = [since, *sorted(each for each in times if each > since)]
     ends = [*moments[1:], max(until, moments[-1])]
-    return max(end - began for began, end in zip(moments, ends, strict=True) if began <= until)
+    return max(
+        end - began - sum(max(0.0, min(end, b) - max(began, a)) for a, b in stalls)
+        for began, end in zip(moments, ends, strict=True)
+        if began <= until
+    )

@@ -106,8 +106,10 @@ async def test_a_consumer_that_cancels_whoever_stops_it_is_stopped_all_the_same(
 
 
 async def test_what_else_goes_wrong_as_a_consumer_stops_is_raised() -> None:
+    consumer = Consumer(errors.KafkaConnectionError())
     with pytest.raises(errors.KafkaConnectionError):
-        await kafka.stop(Consumer(errors.KafkaConnectionError()))
+        await kafka.stop(consumer)
+    assert not consumer.client_open
 
 
 async def test_who_stops_a_consumer_can_be_cancelled() -> None:
