@@ -1,9 +1,12 @@
 """`--apache`: on three brokers of Apache Kafka, the fault matrix as well."""
 
 import asyncio
+import logging
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import structlog
 
 from deploy.kafka.cluster import Cluster
 
@@ -11,6 +14,22 @@ from deploy.kafka.cluster import Cluster
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--apache", action="store_true", help="on Apache Kafka, from its jars")
     parser.addoption("--seed", default=None, help="of the fault matrix: the same faults again")
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A command sets logging up for its process, which goes on here, with other tests."""
+    configure = structlog.configure
+
+    def for_a_while(**given: Any) -> None:  # noqa: ANN401  (structlog's own)
+        configure(**given | {"cache_logger_on_first_use": False})
+
+    monkeypatch.setattr(structlog, "configure", for_a_while)
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,10 @@
 """Small models and data that several of the trainer's tests share."""
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from random import Random
 
 import pytest
-import structlog
 
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
@@ -58,16 +55,6 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def quiet_logs() -> Iterator[None]:
-    """A command sets logging up for its process; here it is put back."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    yield
-    root.handlers, root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -194,7 +194,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
         (promote, "promote"),
         (promote, "announce"),
         (facts, "write"),
-        (Recipe, "_render"),
+        (report, "render"),
         (history, "add"),
     ]
     found = []
@@ -210,7 +210,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
     until_asked = ["collect", "teach", "pseudo-label", "select", "finetune", "publish", "evaluate"]
     promoted = ["put", "promote", "announce"]
     arms = ["finetune", "finetune", "evaluate", "evaluate"]
-    kept = ["write", "_render", "add"]
+    kept = ["write", "render", "add"]
     assert found == [
         [*until_asked, *promoted, *arms, *kept],
         [*until_asked, "evaluate", "compare", *promoted, *kept],

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
 from worker.engines import Engine, EngineError, InferenceError, Tokens, graph
+from worker.engines.export import weight_limit
 from worker.engines.onnx import OnnxEngine, pack
 from worker.engines.torch import TorchEngine
 
@@ -76,6 +77,8 @@ def test_the_fp32_graph_gives_the_logits_of_pytorch(folder: Path, lengths: list[
 
 @pytest.mark.parametrize("limit", [63, 127])
 def test_int8_is_close_to_fp32(folder: Path, limit: int) -> None:
+    if limit > weight_limit():
+        pytest.skip("this processor has no VNNI: sums of products saturate, and no model gets this")
     rows = rows_of(range(1, 30))
     expected = logits(OnnxEngine.load(graph.build(folder), "fp32", 1), rows)
     found = logits(OnnxEngine.load(graph.build(folder, limit), "int8", 1), rows)
