@@ -15,7 +15,6 @@ TEXTS: Final = 512
 BASE_TEXTS: Final = 96
 RATES: Final = tuple(f"Infinity {dtype}, msg/s" for dtype in infinity.DTYPES)
 BEST: Final = "Infinity's best, msg/s"
-OVER: Final = "classify over Infinity's best"
 FILES: Final = {"kote_44.tsv": "text", "chatbot.tsv": "question"}  # the column that is read
 
 
@@ -42,8 +41,8 @@ def run(folder: Path | None, rounds: int) -> list[Row]:
 def _of_infinity(row: Row, beside: Row) -> Row:
     """Its columns, which are about int8."""
     if not str(row["model"]).endswith("int8"):
-        return {BEST: "", OVER: ""}
-    return {BEST: max(float(beside[name]) for name in RATES), OVER: beside[OVER]}
+        return {BEST: "", infinity.OVER: ""}
+    return {BEST: max(float(beside[name]) for name in RATES), infinity.OVER: beside[infinity.OVER]}
 
 
 def read(path: Path) -> list[str]:

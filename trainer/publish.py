@@ -19,7 +19,7 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
     """
     shipped = folder / "model"
     shutil.rmtree(shipped, ignore_errors=True)  # what a killed run left, half a graph above all
-    shutil.copytree(model, shipped, dirs_exist_ok=True)
+    shutil.copytree(model, shipped)
     # The folder is its own cache: there the worker looks first.
     classifier.load(
         shipped,

@@ -22,7 +22,23 @@ MAX_ID_LENGTH: Final = 256  # characters, by the schema
 TRACE_HEADERS: Final = frozenset({"traceparent", "tracestate"})
 
 
-class Record(Protocol):
+class Sized(Protocol):
+    """What takes room in a record."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Usually the room."""
+
+    @property
+    def value(self) -> bytes | None:
+        """The bytes of a ChatMessage; None is a tombstone."""
+
+    @property
+    def headers(self) -> Headers:
+        """Names and values; a name may repeat."""
+
+
+class Record(Sized, Protocol):
     """What is needed of an input record (aiokafka's ConsumerRecord has it)."""
 
     @property
@@ -40,18 +56,6 @@ class Record(Protocol):
     @property
     def timestamp(self) -> int:
         """Epoch milliseconds."""
-
-    @property
-    def key(self) -> bytes | None:
-        """Usually the room."""
-
-    @property
-    def value(self) -> bytes | None:
-        """The bytes of a ChatMessage; None is a tombstone."""
-
-    @property
-    def headers(self) -> Headers:
-        """Names and values; a name may repeat."""
 
 
 class Output(NamedTuple):
@@ -81,22 +85,6 @@ class Chat(NamedTuple):
     sent_at: str | int | None = None
 
 
-class Sized(Protocol):
-    """What takes room in a record."""
-
-    @property
-    def key(self) -> bytes | None:
-        """May be large, as anything that a stranger writes."""
-
-    @property
-    def value(self) -> bytes | None:
-        """None counts nothing."""
-
-    @property
-    def headers(self) -> Headers:
-        """Names and values."""
-
-
 def size(record: Sized) -> int:
     """Bytes of its key, value and headers."""
     found = len(record.key or b"") + len(record.value or b"")
@@ -105,12 +93,12 @@ def size(record: Sized) -> int:
     return found
 
 
-def decode(value: bytes, max_bytes: int, beside: int = 0) -> Chat:
-    """Read one ChatMessage. Raises DecodeError.
+def decode(value: bytes, max_bytes: int, found: int | None = None) -> Chat:
+    """Read one ChatMessage, of at most `max_bytes`. Raises DecodeError.
 
-    Its record has at most `max_bytes`: those of `value`, and the bytes `beside` it.
+    `found`: the `size` of the whole record, where there is one.
     """
-    found = len(value) + beside
+    found = len(value) if found is None else found
     if found > max_bytes:
         raise DecodeError(
             Reason.TOO_LARGE, f"TooLarge: {found} bytes, at most {max_bytes} are taken"

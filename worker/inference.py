@@ -77,7 +77,7 @@ class Inference:
         owed = [each for each in (self._device_since, self._tokenizing_since) if each is not None]
         return min(owed, default=None)
 
-    async def tokenize(self, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
+    async def tokenize(self, texts: Sequence[str]) -> Sequence[Tokenized | InferenceError]:
         """Encode off the event loop; a text that the tokenizer fails on gets its error.
 
         Raises HopelessError.
@@ -85,14 +85,22 @@ class Inference:
         loop = asyncio.get_running_loop()
         started = perf_counter()
         self._tokenizing_since = self._clock()
+        encoded: Sequence[Tokenized | InferenceError]
         while True:
             classifier = self.classifier
-            encoded = await loop.run_in_executor(self._tokenizing, _encode, classifier, texts)
+            try:
+                encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
+                self._untokenized = 0
+            except InferenceError:
+                encoded = await loop.run_in_executor(self._tokenizing, _alone, classifier, texts)
+                for each in encoded:
+                    if isinstance(each, InferenceError):
+                        self._untokenized = _one_more(self._untokenized, each)
+                    else:
+                        self._untokenized = 0
             if classifier is self.classifier:  # else it was swapped meanwhile: its own ids
                 break
         self._tokenizing_since = None
-        for each in encoded:
-            self._untokenized = self._count(self._untokenized, each)
         self._metrics.stage_seconds.labels("tokenize").observe(perf_counter() - started)
         return encoded
 
@@ -210,22 +218,15 @@ class Inference:
         self._device_since = self._clock() if self._in_flight else None
         started = perf_counter()
         for row, verdict in zip(rows, verdicts, strict=True):
-            self._failed_alone = self._count(self._failed_alone, verdict)
-            if not isinstance(verdict, InferenceError) and classifier is self.classifier:
-                self._cache.put(row.tokens, verdict)
+            if isinstance(verdict, InferenceError):
+                self._failed_alone = _one_more(self._failed_alone, verdict)
+            else:
+                self._failed_alone = 0
+                if classifier is self.classifier:
+                    self._cache.put(row.tokens, verdict)
             for job in row.items:
                 job.resolve(verdict, classifier.model)
         self._metrics.stage_seconds.labels("decide").observe(perf_counter() - started)
-
-    @staticmethod
-    def _count(failed: int, result: object) -> int:
-        """How many inputs in a row have failed now. Raises HopelessError for too many."""
-        if not isinstance(result, InferenceError):
-            return 0
-        if failed + 1 >= HOPELESS:
-            message = f"{HOPELESS} inputs in a row failed alone, the last with: {result}"
-            raise HopelessError(message) from result
-        return failed + 1
 
     def close(self) -> None:
         """Let the threads end."""
@@ -233,11 +234,20 @@ class Inference:
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _encode(classifier: Classifier, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
-    """All texts at once, or else one by one, so that one that fails stands alone."""
-    try:
-        return list(classifier.tokenize(texts))
-    except InferenceError as error:
-        if len(texts) == 1:
-            return [error]
-    return [each for text in texts for each in _encode(classifier, [text])]
+def _one_more(failed: int, error: InferenceError) -> int:
+    """How many inputs in a row have failed alone now. Raises HopelessError for too many."""
+    if failed + 1 >= HOPELESS:
+        message = f"{HOPELESS} inputs in a row failed alone, the last with: {error}"
+        raise HopelessError(message) from error
+    return failed + 1
+
+
+def _alone(classifier: Classifier, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
+    """Each text by itself, since one of them makes the tokenizer fail."""
+    encoded: list[Tokenized | InferenceError] = []
+    for text in texts:
+        try:
+            encoded += classifier.tokenize([text])
+        except InferenceError as error:
+            encoded.append(error)
+    return encoded

@@ -238,7 +238,7 @@ class Pipeline:
                     continue
                 try:
                     # Key and headers are copied to the outputs, so they count as the value does.
-                    chat = codec.decode(value, limit, codec.size(record) - len(value))
+                    chat = codec.decode(value, limit, codec.size(record))
                 except DecodeError as error:
                     cost = 1 + len(value) // 16  # so that large poison counts against the queue
                     lane.tokens += cost

@@ -10,6 +10,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Any, Final, Protocol
 
 import structlog
@@ -247,7 +248,7 @@ async def _close(producer: AIOKafkaProducer) -> None:
             sender.cancel()
         accumulator = producer._message_accumulator  # noqa: SLF001  (who waits there)
         accumulator.fail_all(ProducerClosed())
-        for batch in [each for queue in accumulator._batches.values() for each in queue]:  # noqa: SLF001
+        for batch in chain.from_iterable(accumulator._batches.values()):  # noqa: SLF001
             _retrieve(batch._drain_waiter)  # noqa: SLF001  (failed, and mostly nobody waits for it)
         await producer.client.close()
 

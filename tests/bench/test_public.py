@@ -9,7 +9,7 @@ BESIDE: Row = {
     "model": "any",
     "classify, int8, msg/s": 90.0,
     **{f"Infinity {dtype}, msg/s": 30.0 + place for place, dtype in enumerate(infinity.DTYPES)},
-    "classify over Infinity's best": 2.5,
+    infinity.OVER: 2.5,
 }
 
 
@@ -28,5 +28,5 @@ def test_int8_stands_beside_the_better_of_infinitys_two_and_fp32_beside_none(
     assert [row["texts"] for row in made] == ["kote_44.tsv"] * 4 + ["chatbot.tsv"] * 4
     assert {len(row) for row in made} == {5}, "a table has one width"
     for fp32, int8 in zip(made[::2], made[1::2], strict=True):
-        assert (fp32[public.BEST], fp32[public.OVER]) == ("", "")
-        assert (int8[public.BEST], int8[public.OVER]) == (31.0, 2.5)
+        assert (fp32[public.BEST], fp32[infinity.OVER]) == ("", "")
+        assert (int8[public.BEST], int8[infinity.OVER]) == (31.0, 2.5)

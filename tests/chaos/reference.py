@@ -32,8 +32,7 @@ def published(
             made[place] = []
             continue
         try:
-            beside = codec.size(record) - len(record.value)
-            chat = codec.decode(record.value, settings.max_message_bytes, beside)
+            chat = codec.decode(record.value, settings.max_message_bytes, codec.size(record))
         except DecodeError as error:
             made[place] = list(router.refuse(record, error.reason, str(error), 0).outputs)
             continue

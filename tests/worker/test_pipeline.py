@@ -97,9 +97,9 @@ async def test_decoding_tells_how_long_it_took(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(pipelines, "perf_counter", clock)
     decode = codec.decode
 
-    def slowly(value: bytes, max_bytes: int, beside: int) -> codec.Chat:
+    def slowly(value: bytes, max_bytes: int, found: int) -> codec.Chat:
         clock.passes(0.5)
-        return decode(value, max_bytes, beside)
+        return decode(value, max_bytes, found)
 
     monkeypatch.setattr(codec, "decode", slowly)
     async with running(FakeSource()) as worker:
