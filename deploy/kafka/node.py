@@ -187,6 +187,7 @@ def _settings(number: int, folder: Path, ports: Mapping[int, Ports]) -> dict[str
         "auto.create.topics.enable": "false",
         "log.cleaner.dedupe.buffer.size": "16777216",
         "log.cleaner.backoff.ms": "500",
+        "log.segment.delete.delay.ms": "1000",  # of deleted topics
         # Noticed dead within 3 s instead of 9, so that a round of faults is not all waiting.
         "broker.session.timeout.ms": "3000",
         "broker.heartbeat.interval.ms": "500",

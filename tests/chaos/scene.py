@@ -25,6 +25,7 @@ from deploy.process import Process
 from tests.chaos.feed import PARTITIONS
 from tests.chaos.watch import Watcher
 from tests.kafka import harness, verifier
+from worker import topics
 
 if TYPE_CHECKING:
     from worker.settings import WorkerSettings
@@ -309,7 +310,7 @@ class Scene:
             await asyncio.sleep(0.1)
 
     async def close(self, *, keep: bool) -> None:
-        """Leave nothing running; `keep` the workers' logs."""
+        """Leave nothing running; `keep` the workers' logs and the topics."""
         for copier in self.copiers:
             copier.process.end(signal.SIGKILL)
         await self.watcher.stop()
@@ -318,3 +319,13 @@ class Scene:
             await closer()
         if not keep:
             shutil.rmtree(self.folder)
+            await self._remove()
+
+    async def _remove(self) -> None:
+        """Its topics: a broker that starts after a crash looks through all that it has."""
+        admin = AIOKafkaAdminClient(bootstrap_servers=self.brokers.bootstrap_servers)
+        await admin.start()
+        try:
+            await admin.delete_topics([each.name for each in topics.wanted(self.settings, 1)])
+        finally:
+            await admin.close()
