@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import Any, Final, Literal
 
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions
@@ -151,6 +152,26 @@ async def kill_brokers(scene: Scene) -> None:
         await scene.pause(3, 5)  # long enough to be missed
         node.start()
         await scene.brokers.answered()
+        await scene.pause(1, 2)
+
+
+async def freeze_brokers(scene: Scene) -> None:
+    """A node is deposed without knowing it, and answers as before once it thaws."""
+    for role in _roles(scene):
+        duty = scene.duty(role)
+        node = await scene.brokers.holder(*duty)
+        scene.note(f"freeze the {role} node {node.number}")
+        node.pause()
+        await scene.pause(7, 9)  # longer than the other nodes wait for it, and for a controller
+        scene.note(f"thaw the {role} node {node.number}")
+        node.resume()
+        await scene.brokers.answered()
+        deadline = monotonic() + 10  # until it has heard, too
+        while await scene.brokers.holder(*duty) is node:
+            if monotonic() > deadline:
+                scene.problems.append(f"no node took over as {role}: nothing is proven")
+                break
+            await scene.pause(0.2)
         await scene.pause(1, 2)
 
 
@@ -349,6 +370,13 @@ EXACTLY_ONCE: Final = (
     ),
     Cell("brokers: clean bounces", bounce, seconds=60, recovery=SESSIONS),
     Cell("brokers: kill -9", kill_brokers, seconds=60, recovery=SESSIONS),
+    Cell(
+        "brokers: frozen and thawed",
+        freeze_brokers,
+        seconds=60,
+        recovery=SESSIONS,
+        long=True,
+    ),
     Cell(
         "brokers: coordinator killed between offsets and commit",
         coordinator_at_commit,

@@ -21,6 +21,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from deploy.kafka.cluster import Cluster as Brokers
 from deploy.kafka.cluster import Role
+from deploy.kafka.node import Node
 from deploy.process import Process
 from tests.chaos.feed import PARTITIONS
 from tests.chaos.watch import Watcher
@@ -199,8 +200,8 @@ class Scene:
 
     # Brokers
 
-    async def holder(self, role: Role) -> Any:  # noqa: ANN401
-        """The node in that role for this cell."""
+    def duty(self, role: Role) -> tuple[Role, str, int]:
+        """What a node in that role does for this cell: the arguments of the cluster's `holder`."""
         partition = self.random.randrange(9)
         name = {
             "leader": self.settings.input_topic,
@@ -208,7 +209,11 @@ class Scene:
             "transaction": f"{self.settings.group_id}.{self.settings.input_topic}.{partition}",
             "controller": "",
         }[role]
-        return await self.brokers.holder(role, name, partition)
+        return role, name, partition
+
+    async def holder(self, role: Role) -> Node:
+        """The node in that role for this cell."""
+        return await self.brokers.holder(*self.duty(role))
 
     # Messages
 
