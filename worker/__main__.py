@@ -55,7 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file", nargs="?", help="a file; standard input by default")
     command.set_defaults(command=_classify)
     command = commands.add_parser("topics", help="create the topics; safe to repeat")
-    command.add_argument("--partitions", type=_positive, default=8, help="each (default 8)")
+    command.add_argument(
+        "--partitions", type=_positive, help="each (default: as many as the input topic has, or 8)"
+    )
     command.add_argument(
         "--replication", type=_positive, default=0, help="copies (default 3, or one a broker)"
     )
@@ -74,7 +76,7 @@ def _positive(text: str) -> int:
 def _run(_: argparse.Namespace) -> int:
     from worker import serve  # noqa: PLC0415
 
-    kafka_settings, options = settings.load(KafkaSettings), settings.load(WorkerSettings)
+    kafka_settings, options = settings.load_both(KafkaSettings, WorkerSettings)
 
     async def run() -> int:
         code = await serve.run(kafka_settings, options)
@@ -132,7 +134,7 @@ def _classify(arguments: argparse.Namespace) -> int:
 def _topics(arguments: argparse.Namespace) -> int:
     from worker import serve  # noqa: PLC0415
 
-    kafka_settings, options = settings.load(KafkaSettings), settings.load(WorkerSettings)
+    kafka_settings, options = settings.load_both(KafkaSettings, WorkerSettings)
     return asyncio.run(
         serve.create_topics(kafka_settings, options, arguments.partitions, arguments.replication)
     )
@@ -141,7 +143,7 @@ def _topics(arguments: argparse.Namespace) -> int:
 def _check(_: argparse.Namespace) -> int:
     from worker import serve  # noqa: PLC0415
 
-    kafka_settings, options = settings.load(KafkaSettings), settings.load(WorkerSettings)
+    kafka_settings, options = settings.load_both(KafkaSettings, WorkerSettings)
     return asyncio.run(serve.check(kafka_settings, options))
 
 

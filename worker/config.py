@@ -73,8 +73,12 @@ def read_labels(config: dict[str, Any], folder: Path) -> list[str]:
     """The labels in logit order. Raises ModelError unless they are the six."""
     id2label = config.get("id2label") or {}
     try:
-        labels = [str(id2label[key]) for key in sorted(id2label, key=int)]
+        numbered = sorted(id2label, key=int)
+        labels = [str(id2label[key]) for key in numbered]
         reorder(labels)
     except ValueError as error:
         raise ModelError(f"{folder}: {error}") from None
+    if [int(each) for each in numbered] != list(range(len(labels))):
+        told = ", ".join(numbered)
+        raise ModelError(f"{folder}: the labels are numbered {told}; expected 0 to 5")
     return labels

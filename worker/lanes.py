@@ -39,7 +39,7 @@ class Lanes:
         self._lanes: dict[TopicPartition, Lane] = {}
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None  # None: no new lanes
-        self._joined = False  # an assignment came, even an empty one
+        self._joined = False  # an assignment came, even an empty one, and was not taken back
         self._room = asyncio.Event()
 
     def open(self, group: asyncio.TaskGroup) -> None:
@@ -49,6 +49,7 @@ class Lanes:
     def close(self) -> None:
         """Take no partition over any more; those that are owned stay."""
         self._group = None
+        self._joined = False
 
     def cancel(self) -> None:
         """End all lanes where they stand."""
@@ -94,9 +95,9 @@ class Lanes:
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions over, each by itself: heartbeats rest until this returns."""
-        self._joined = True
         if self._group is None:
             return
+        self._joined = True
         for partition in partitions:
             lane = self._lanes[partition] = Lane(
                 partition,
@@ -114,6 +115,7 @@ class Lanes:
         self, partitions: Collection[TopicPartition], seconds: float | None = None
     ) -> None:
         """Let partitions go: drain for at most `seconds` (`REVOKE_SECONDS`), drop what is left."""
+        self._joined = False
         tasks = [self._tasks[partition] for partition in partitions if partition in self._tasks]
         for partition in partitions:
             if partition in self._lanes:

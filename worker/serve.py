@@ -221,18 +221,22 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
 
 
 async def create_topics(
-    kafka_settings: KafkaSettings, options: WorkerSettings, partitions: int, replication: int
+    kafka_settings: KafkaSettings, options: WorkerSettings, partitions: int | None, replication: int
 ) -> int:
-    """Create what is missing, a line a topic."""
+    """Create what is missing, a line a topic.
+
+    `partitions`: of each; None: as many as the input topic has, or `topics.PARTITIONS`.
+    """
     logs.configure(options.log_format, options.log_level)
     connection = kafka.connection(kafka_settings)
-    wanted = topics.wanted(options, partitions)
+
+    async def create() -> list[tuple[str, bool]]:
+        count = partitions or await topics.partitions(connection, options.input_topic)
+        wanted = topics.wanted(options, count or topics.PARTITIONS)
+        return await topics.create(connection, wanted, replication)
+
     try:
-        made = await reach.retrying(
-            lambda: topics.create(connection, wanted, replication),
-            options.start_seconds,
-            connection,
-        )
+        made = await reach.retrying(create, options.start_seconds, connection)
     except PROBLEMS as error:
         log.error("topics not created", reason=kafka.line(error))  # noqa: TRY400  (one clear line)
         return FAILED

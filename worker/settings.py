@@ -23,6 +23,7 @@ NEAR: Final = 0.84
 INJECTED: Final = re.compile(r"^WORKER_(SERVICE_.*|PORT|PORT_\d+_.*)$")
 
 S = TypeVar("S", bound=BaseSettings)
+T = TypeVar("T", bound=BaseSettings)
 
 
 class SettingsError(Exception):
@@ -211,6 +212,23 @@ def load(kind: type[S], environment: Mapping[str, object] | None = None) -> S:
     if mistakes:
         raise SettingsError(mistakes)
     return settings
+
+
+def load_both(first: type[S], second: type[T]) -> tuple[S, T]:
+    """Read both kinds. Raises SettingsError with the mistakes of both."""
+    one, other = _tried(first), _tried(second)
+    if isinstance(one, SettingsError) or isinstance(other, SettingsError):
+        failed = [each for each in (one, other) if isinstance(each, SettingsError)]
+        # What is wrong with the file is found twice.
+        raise SettingsError(list(dict.fromkeys(line for each in failed for line in each.mistakes)))
+    return one, other
+
+
+def _tried(kind: type[S]) -> S | SettingsError:
+    try:
+        return load(kind)
+    except SettingsError as error:
+        return error
 
 
 def _env_file() -> Mapping[str, object]:

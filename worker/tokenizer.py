@@ -67,8 +67,8 @@ def _is_plain(folder: Path) -> bool:
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Encoding]:
-    """Encode `texts` in native threads. Raises InferenceError."""
+    """Encode `texts` in native threads. Raises InferenceError, which quotes nothing of them."""
     try:
         return tokenizer.encode_batch_fast(list(texts))
     except Exception as error:  # tokenizers raises nothing more precise
-        raise InferenceError(f"the tokenizer fails: {first_line(error)}") from error
+        raise InferenceError(f"{type(error).__name__}: the tokenizer failed") from error

@@ -18,6 +18,7 @@ DAY_MS: Final = 86_400_000
 # larger than the record they come from, which may be as large as the broker takes.
 ROOMY_BYTES: Final = 2_097_152
 SAFE_REPLICATION: Final = 3
+PARTITIONS: Final = 8
 SPREAD_SECONDS: Final = 30.0
 
 
@@ -40,6 +41,17 @@ def wanted(settings: WorkerSettings, partitions: int) -> list[Topic]:
         Topic(settings.dead_letter_topic, partitions, {"retention.ms": str(30 * DAY_MS), **roomy}),
         Topic(settings.models_topic, 1, {"cleanup.policy": "compact"}),
     ]
+
+
+async def partitions(connection: dict[str, Any], name: str) -> int | None:
+    """How many partitions a topic has; None where it is not there. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection)
+    await admin.start()
+    try:
+        described = await admin.describe_topics()  # of all: to ask for one by name might create it
+    finally:
+        await admin.close()
+    return next((len(each["partitions"]) for each in described if each["topic"] == name), None)
 
 
 async def create(

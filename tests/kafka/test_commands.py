@@ -21,6 +21,7 @@ from deploy.process import free_port
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, Input, chat, eventually
 from tests.worker import tiny
+from worker import topics
 
 ROOT = Path(__file__).parents[2]
 
@@ -246,3 +247,16 @@ async def test_topics_are_made_with_partitions_and_retention_for_what_they_hold(
     room = [int(config["max.message.bytes"]) for *_, config in made]
     assert room[2:4] == [2_097_152, 2_097_152]
     assert max(room[:2]) < 2_097_152, "a dead letter has room for the largest input and its headers"
+
+
+async def test_outputs_get_the_partitions_of_an_input_topic_that_is_there(
+    cluster: Cluster, environment: dict[str, str]
+) -> None:
+    settings = cluster.settings()
+    await topics.create(cluster.connection, topics.wanted(settings, 5)[:1], 0)
+    done = await asyncio.to_thread(call, environment, "topics")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("created") == 4
+    names = (settings.input_topic, settings.emotion_topic, settings.dead_letter_topic)
+    _, made = await described(cluster.servers, names)
+    assert [topic.partitions for topic in made] == [5, 5, 5]

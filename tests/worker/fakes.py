@@ -183,6 +183,7 @@ class FakeSource:
         self._fetched.append({SOURCE: records})
 
     async def start(self, assignments: Assignments) -> None:
+        self.group = assignments
         assignments.assigned([SOURCE])
 
     async def poll(self, max_records: int, timeout_ms: int) -> Fetched:  # noqa: ARG002

@@ -204,6 +204,10 @@ def five_labels(folder: Path) -> None:
     change(folder, lambda config: config["id2label"].pop("5"))
 
 
+def shifted_labels(folder: Path) -> None:
+    change(folder, lambda config: config["id2label"].update({"6": config["id2label"].pop("0")}))
+
+
 def no_labels(folder: Path) -> None:
     change(folder, lambda config: config.pop("id2label"))
 
@@ -263,6 +267,7 @@ def no_special_tokens(folder: Path) -> None:
     [
         (other_labels, "the labels are .*joy; expected 분노"),
         (five_labels, "the labels are .*; expected 분노"),
+        (shifted_labels, "the labels are numbered 1, 2, 3, 4, 5, 6; expected 0 to 5"),
         (no_labels, "expected 분노"),
         (no_tokenizer, "has no tokenizer"),
         (broken_tokenizer, "cannot be read"),

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import nan
 from threading import Semaphore
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from worker.classifier import Classifier, ModelId, Tokenized
 from worker.decision import Decision
 from worker.engines import DeviceLostError, InferenceError, OutOfMemoryError, Tokens
 from worker.inference import HOPELESS, HopelessError, Inference, Verdict
+from worker.tokenizer import encode
 
 from .fakes import (
     MODEL,
@@ -91,7 +93,7 @@ async def test_a_tokenizer_that_fails_on_every_text_is_broken() -> None:
     for _ in range(HOPELESS - 1):
         (each,) = await inference.tokenize(["strange"])
         assert failing(each)
-    with pytest.raises(HopelessError, match="the tokenizer fails"):
+    with pytest.raises(HopelessError, match="the tokenizer failed"):
         await inference.tokenize(["strange"])
 
 
@@ -376,3 +378,13 @@ async def test_a_batch_is_measured_once_however_often_it_is_halved() -> None:
     assert sample(inference, "maum_batch_rows_sum") == len(TEXTS)
     for stage in ("infer", "decide"):
         assert sample(inference, "maum_stage_seconds_count", stage=stage) == 1
+
+
+def test_what_the_tokenizer_fails_on_is_not_quoted() -> None:
+    class Quoting:
+        def encode_batch_fast(self, texts: Sequence[str]) -> None:
+            raise ValueError(f"cannot encode {texts[0]!r}")
+
+    with pytest.raises(InferenceError) as caught:
+        encode(cast("Any", Quoting()), ["a secret"])
+    assert str(caught.value) == "ValueError: the tokenizer failed"

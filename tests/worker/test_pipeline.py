@@ -107,3 +107,24 @@ async def test_decoding_tells_how_long_it_took(monkeypatch: pytest.MonkeyPatch) 
         worker.source.bring(message(3, "w2"))
         await eventually(lambda: worker.value("maum_stage_seconds_count", stage="decode") == 2)
     assert worker.value("maum_stage_seconds_sum", stage="decode") == 4 * 0.5
+
+
+async def test_it_is_ready_only_while_it_has_what_the_group_gave_it() -> None:
+    async with running(FakeSource()) as worker:
+        pipeline, group = worker.pipeline, worker.source.group
+        await eventually(lambda: pipeline.ready)
+        await group.revoked([SOURCE])
+        seen = [pipeline.ready]  # a rebalance, or thrown out
+        group.assigned([])
+        seen.append(pipeline.ready)  # it stands by
+        assert seen == [False, True]
+        group.assigned([SOURCE])
+        await worker.source.resumed.get()
+        await eventually(lambda: pipeline.ready)
+        worker.publisher.go_on.clear()
+        worker.source.bring(message(0, "w2"))
+        await eventually(lambda: pipeline.queued_tokens > 0)
+        pipeline.stop()
+        await eventually(lambda: not pipeline.ready)
+        worker.publisher.go_on.set()
+    assert not pipeline.ready

@@ -279,3 +279,22 @@ def test_a_file_that_is_not_there_is_one_line(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == (
         "worker: nowhere.jsonl cannot be read: No such file or directory\n"
     )
+
+
+@pytest.mark.parametrize("command", ["run", "check", "topics"])
+def test_the_mistakes_of_cluster_and_worker_are_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.setenv("KAFKA_SECURITY_PROTOCOL", "PLAIN")
+    monkeypatch.setenv("WORKER_MAX_LENGTH", "none")
+    assert program.main([command]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[1] for line in lines] == ["KAFKA_SECURITY_PROTOCOL:", "WORKER_MAX_LENGTH:"]
+
+
+def test_a_file_that_cannot_be_read_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".env").write_bytes(b"WORKER_GROUP_ID=\xff\n")
+    assert program.main(["check"]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
