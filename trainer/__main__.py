@@ -6,6 +6,7 @@ Heavy libraries are imported where they are needed, so that --help and mistakes 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("model", nargs="?", type=Path, help="a model's folder (default: the student)")
     add("compare", "the student against the champion, as the gate does", _compare)
     add("promote", "ask the gate, and move the alias if it says so", _promote)
+    adopted = add("adopt", "a model that serves already → the first champion", _adopt)
+    adopted.add_argument("model", help="its folder or Hugging Face id")
     back = add("rollback", "move the alias back to what it pointed at before", _rollback)
     back.add_argument("version", nargs="?", help="or to this version")
     add("report", "the last run as HTML and Markdown", _report)
@@ -93,16 +96,19 @@ def _positive(text: str) -> int:
     return number
 
 
-def _with_recipe(work: Callable[["Recipe"], object]) -> int:
-    """Hold the folder of the stages, do `work`, and tell each failure in a line of its own."""
-    options, kafka_settings = settings.load(TrainerSettings), settings.load(KafkaSettings)
+def _with_recipe(work: Callable[["Recipe"], object], *, alone: bool = True) -> int:
+    """Do `work`, and tell each failure in a line of its own; `alone` in the folder of the stages.
+
+    Whatever uses the registry only does not wait for a fit that is under way.
+    """
+    kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
     from trainer import problems, recipe, stage  # noqa: PLC0415
     from worker import kafka, logs  # noqa: PLC0415
 
     logs.configure("console", "error", sys.stderr)
     connection = kafka.connection(kafka_settings)
     try:
-        with stage.alone(options.work):
+        with stage.alone(options.work) if alone else nullcontext():
             work(recipe.Recipe(options, _say, connection))
     except problems.expected() as error:
         print(f"trainer: {problems.told(error, options.work)}", file=sys.stderr)
@@ -135,6 +141,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         raise SettingsError([f"{arguments.model} is no folder"])
 
     def work(recipe: "Recipe") -> None:
+        if not arguments.model:
+            recipe.look_back()
         model = arguments.model or recipe.lineage.candidate.folder / "model"
         print(recipe.lineage.measured(model).table)
 
@@ -145,6 +153,7 @@ def _compare(_: argparse.Namespace) -> int:
     def work(recipe: "Recipe") -> None:
         from trainer import compare  # noqa: PLC0415
 
+        recipe.look_back()
         found = recipe.gate.compare()
         print(compare.describe(found) if found else "there is no champion to compare with yet")
 
@@ -152,11 +161,15 @@ def _compare(_: argparse.Namespace) -> int:
 
 
 def _promote(_: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.gate.promote())
+    return _with_recipe(lambda recipe: recipe.promote())
+
+
+def _adopt(arguments: argparse.Namespace) -> int:
+    return _with_recipe(lambda recipe: recipe.gate.adopt(arguments.model))
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.gate.rollback(arguments.version))
+    return _with_recipe(lambda recipe: recipe.gate.rollback(arguments.version), alone=False)
 
 
 def _report(_: argparse.Namespace) -> int:
@@ -164,7 +177,7 @@ def _report(_: argparse.Namespace) -> int:
 
 
 def _schedule(_: argparse.Namespace) -> int:
-    options, kafka_settings = settings.load(TrainerSettings), settings.load(KafkaSettings)
+    kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
     from trainer import schedule  # noqa: PLC0415
     from worker import kafka, logs  # noqa: PLC0415
 

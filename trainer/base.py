@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -20,7 +21,7 @@ def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     six = {number: str(name) for number, name in enumerate(EMOTIONS)}
     try:
         stated = AutoConfig.from_pretrained(spec, trust_remote_code=False)
-        _check_labels(spec, stated)
+        labels = _labels(spec, stated)
         model = AutoModelForSequenceClassification.from_pretrained(
             spec,
             id2label=six,
@@ -30,8 +31,10 @@ def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise FitError(f"{spec} cannot be loaded: {line(error)}") from None
+    if labels and labels != list(EMOTIONS):
+        _reorder_head(model, [labels.index(name) for name in EMOTIONS])
     return model, tokenizer
 
 
@@ -55,13 +58,29 @@ def is_finite(model: torch.nn.Module) -> bool:
     return all(bool(torch.isfinite(each).all()) for each in model.parameters())
 
 
-def _check_labels(spec: str, config: Any) -> None:  # noqa: ANN401  (any model's)
-    """A classifier of other labels would be taken for one of ours with its head kept."""
-    labels = list((config.id2label or {}).values())
-    nameless = all(str(name).startswith("LABEL_") for name in labels)
+def _labels(spec: str, config: Any) -> list[str]:  # noqa: ANN401  (any model's)
+    """The labels of a classifier in logit order; none where the head is made anew.
+
+    Raises FitError for other labels: with its head kept it would be taken for one of ours.
+    """
+    numbered = config.id2label or {}
+    labels = [str(numbered[key]) for key in sorted(numbered)]
+    nameless = all(name.startswith("LABEL_") for name in labels)
     architectures = config.architectures or []
     if not any(name.endswith("ForSequenceClassification") for name in architectures) or nameless:
-        return
-    if labels != list(EMOTIONS):
-        told = ", ".join(map(str, labels))
+        return []
+    if sorted(labels) != sorted(EMOTIONS) or sorted(numbered) != list(range(len(EMOTIONS))):
+        told = ", ".join(f"{key} {numbered[key]}" for key in sorted(numbered))
         raise FitError(f"{spec} has the labels {told}; expected {', '.join(EMOTIONS)}")
+    return labels
+
+
+def _reorder_head(model: PreTrainedModel, order: list[int]) -> None:
+    """Put the logits of a classifier into the order of `EMOTIONS`."""
+    heads = [each for each in model.modules() if isinstance(each, torch.nn.Linear)]
+    head = heads[-1]  # whose outputs are the logits
+    if head.out_features != len(order):
+        raise FitError("its labels are in another order, and its head is none that is known here")
+    with torch.no_grad():
+        for each in head.parameters():
+            each.copy_(each[order].clone())

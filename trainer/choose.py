@@ -89,9 +89,10 @@ def learned(
         classifier, [row.text for row in held_out], budget, title="select", quiet=False
     )
     labels = np.array([EMOTIONS.index(row.emotion) for row in held_out], dtype=np.int64)
-    # Without review samples the pseudo-labels themselves are the best guess of the prior.
-    emotions = [row["emotion"] for row in samples] or [row.pred_emotion for row in rows]
-    inclusion = [float(row["inclusion_probability"]) for row in samples] or [1.0] * len(rows)
+    # Without random samples the pseudo-labels themselves are the best guess of the prior.
+    known = samples if any(row["reason"] == "random" for row in samples) else ()
+    emotions = [row["emotion"] for row in known] or [row.pred_emotion for row in rows]
+    inclusion = [float(row["inclusion_probability"]) for row in known] or [1.0] * len(rows)
     prior = drift.prior(emotions, inclusion)
     return select.learn(found.probabilities, labels, prior, options.target_precision)
 

@@ -96,6 +96,11 @@ async def look(connection: dict[str, Any], options: TrainerSettings) -> dict[int
         waiting = {}
         for each in partitions:
             committed = await consumer.committed(each) or 0
+            if committed > ends[each]:
+                raise CollectError(
+                    f"{each.topic}-{each.partition}: the offset of {options.group_id}, {committed},"
+                    " is past the end of the log, which was cut or made anew; reset it by hand"
+                )
             waiting[each.partition] = (max(committed, beginnings[each]), ends[each])
         return {number: span for number, span in waiting.items() if span[0] < span[1]}
 

@@ -111,6 +111,29 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
     )
 
 
+@dataclass(frozen=True, slots=True)
+class First:
+    """What is said of a student without a champion."""
+
+    verdict: Verdict
+    reason: str
+
+
+def first(labels: Labels, probabilities: Floats, resamples: int = 2000, seed: int = 7) -> First:
+    """Whether a student may be the first champion: better than one answer for everything.
+
+    `promote`: the low end of its macro-F1 (95 %, bootstrap) is above that of always answering the
+    commonest label; else `reject`.
+    """
+    commonest = np.full_like(labels, np.bincount(labels).argmax())
+    least = score(labels, commonest).macro_f1
+    answers = probabilities.argmax(axis=1)
+    drawn = class_f1(labels, answers, resample(labels, resamples, seed)).mean(axis=1)
+    found = interval(score(labels, answers).macro_f1, drawn)
+    told = f"macro-F1 {found}, one answer for everything has {least:.3f}"
+    return First("promote" if found.low > least else "reject", told)
+
+
 def mcnemar(lost: int, won: int) -> float:
     """The exact two-sided p-value of McNemar's test (1947) on the items where the two differ."""
     from scipy.stats import binomtest  # noqa: PLC0415  (lazy: takes a second)

@@ -1,6 +1,6 @@
 """Files of texts and labels: JSON Lines, CSV, TSV and Parquet, checked as they are read.
 
-Columns: `id` (unique; the line's number stands in), `text`, `emotion` (one of the six), and for
+Columns: `id` (unique; a hash of the text stands in), `text`, `emotion` (one of the six), and for
 pseudo-labels `pred_emotion`, `pred_conf`, `pred_margin` and `scores` (six, as `EMOTIONS`).
 """
 
@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,8 +77,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
         text = row["text"]
         if not isinstance(text, str) or not text.strip():
             raise DataError(f"{path}: row {number} has no text")
-        row["id"] = str(row.get("id") or f"{path.stem}-{number}")
-    _refuse_repeats(path, [row["id"] for row in rows])
+    _identify(path, rows)
     return rows
 
 
@@ -91,9 +91,7 @@ def read_stream(path: Path) -> list[dict[str, Any]]:
     rows = read_table(path)
     if "text" not in rows[0]:
         raise DataError(f"{path} has no column text (it has {', '.join(map(str, rows[0]))})")
-    for number, row in enumerate(rows, start=1):
-        row["id"] = str(row.get("id") or f"{path.stem}-{number}")
-    _refuse_repeats(path, [row["id"] for row in rows])
+    _identify(path, rows)
     return [row for row in rows if isinstance(row["text"], str) and row["text"].strip()]
 
 
@@ -157,8 +155,18 @@ def merge(human: Iterable[Labelled], others: Iterable[Labelled]) -> list[Labelle
     return [*by_text.values(), *(each for each in others if each.text.strip() not in by_text)]
 
 
-def _refuse_repeats(path: Path, ids: Sequence[str]) -> None:
-    repeated = [name for name, count in Counter(ids).items() if count > 1]
+def _identify(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Give each row an id of its own; rows without one have the same in every file and order."""
+    turns: Counter[str] = Counter()
+    for row in rows:
+        given = row.get("id")
+        if given is None or given == "":
+            name = blake2b(str(row["text"]).encode(), digest_size=8).hexdigest()
+            turns[name] += 1
+            row["id"] = f"text-{name}" if turns[name] == 1 else f"text-{name}-{turns[name]}"
+        else:
+            row["id"] = str(given)
+    repeated = [name for name, count in Counter(row["id"] for row in rows).items() if count > 1]
     if repeated:
         raise DataError(f"{path} has {len(repeated)} ids more than once: {_some(repeated)}")
 

@@ -14,8 +14,10 @@ from trainer.compare import Comparison
 from trainer.dataset import DataError
 from trainer.evaluate import Evaluation
 from trainer.gate import Outcome
+from trainer.job import FitError, read_fitted
 from trainer.lineage import Lineage, Selection
 from trainer.production import Production, Served
+from trainer.stage import Done
 
 FILE: Final = "facts.json"
 ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
@@ -56,8 +58,7 @@ class Facts(Record):
 def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
     """All that the report says of a run; `before` is the champion it met."""
     after = outcome.student.folder / "model"
-    tried = ABLATION if lineage.options.ablation else ()
-    students = {name: lineage.student(name) for name in tried}
+    students = _arms(lineage) if lineage.options.ablation else {}
     made = [
         lineage.teacher,
         lineage.pseudo,
@@ -92,14 +93,24 @@ def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
         else None,
         served=served(lineage, before),
         curves={
-            name: orjson.loads((each.folder / "curve.json").read_bytes())
-            for name, each in fits.items()
+            name: found.curve for name, each in fits.items() if (found := read_fitted(each.folder))
         },
         ablation={name: lineage.measured(each.folder / "model") for name, each in students.items()},
         before=lineage.measured(before) if before else None,
         after=lineage.measured(after),
         comparison=outcome.comparison,
     )
+
+
+def _arms(lineage: Lineage) -> dict[Selection, Done]:
+    """The students of the ablation; one that cannot be fitted is told of, and left out."""
+    students: dict[Selection, Done] = {}
+    for name in ABLATION:
+        try:
+            students[name] = lineage.student(name)
+        except FitError as error:
+            lineage.say(f"finetune ({name}): {error}; the report does without it")
+    return students
 
 
 def served(lineage: Lineage, champion: Path | None) -> list[Served]:

@@ -14,12 +14,14 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
+    TrainerState,
     TrainingArguments,
     set_seed,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
-from trainer import base, checkpoint
-from trainer.job import FitError, Fitted, Job, line
+from trainer import base, checkpoint, stage
+from trainer.job import FitError, Fitted, Job, line, write_fitted
 from trainer.scores import score
 from trainer.settings import TrainerSettings
 from trainer.targets import Fit, Texts, class_weights
@@ -30,7 +32,7 @@ WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")
 
 
 def fit(job: Job, folder: Path) -> Fitted:
-    """Do the job; the best model is saved in `folder`/model.
+    """Do the job; the best model is saved in `folder`/model, how it went beside it.
 
     Goes on from the last whole checkpoint in `folder`. Each of several processes calls this alike
     (see `trainer.ranks`); the first alone writes. Raises FitError.
@@ -45,6 +47,7 @@ def fit(job: Job, folder: Path) -> Fitted:
     steps_an_epoch = math.ceil(len(job.train) / (args.train_batch_size * job.processes))
     args.warmup_steps = int(options.warmup_share * (steps_an_epoch * options.epochs))
     looks_an_epoch = math.ceil(steps_an_epoch / (options.checkpoint_steps or steps_an_epoch))
+    patience = options.patience * looks_an_epoch
     fitting = Fit(
         class_weights(job.train),
         options.label_smoothing,
@@ -56,12 +59,19 @@ def fit(job: Job, folder: Path) -> Fitted:
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_macro_f1,
         callbacks=[
-            EarlyStoppingCallback(options.patience * looks_an_epoch),
+            EarlyStoppingCallback(patience),
             checkpoint.MarkWhole(),
         ],
     )
     with _in_one_line(job.spec, folder):
-        fitting.train(resume_from_checkpoint=checkpoint.last_whole(checkpoints))
+        last = checkpoint.last_whole(checkpoints)
+        if last and checkpoint.is_over(last, patience):  # killed before the model was saved
+            state = TrainerState.load_from_json(str(last / TRAINER_STATE_NAME))
+            state.best_model_checkpoint = str(checkpoint.at(checkpoints, state.best_global_step))
+            fitting.state = state
+            fitting._load_best_model()  # noqa: SLF001  (what `train` ends with)
+        else:
+            fitting.train(resume_from_checkpoint=str(last) if last else None)
         best = float(fitting.state.best_metric or 0.0)
         if not math.isfinite(best) or not base.is_finite(model):
             raise FitError(f"{job.spec}: the loss became NaN; lower the learning rate")
@@ -70,12 +80,15 @@ def fit(job: Job, folder: Path) -> Fitted:
     curve = [
         {key: float(value) for key, value in entry.items()} for entry in fitting.state.log_history
     ]
+    fitted = Fitted(curve, best, fitting.state.global_step)
     fitting.accelerator.wait_for_everyone()  # who still reads the best checkpoint
     if fitting.is_world_process_zero():
         # Pickled: nobody may load it.
         (folder / "model" / "training_args.bin").unlink(missing_ok=True)
+        stage.sync_all(folder / "model")
+        write_fitted(folder, fitted)  # from here on the checkpoints are not needed
         shutil.rmtree(checkpoints)
-    return Fitted(curve, best, fitting.state.global_step)
+    return fitted
 
 
 def arguments(
@@ -100,7 +113,6 @@ def arguments(
         eval_steps=options.checkpoint_steps or None,
         save_steps=options.checkpoint_steps or 500,
         logging_steps=options.checkpoint_steps or 500,
-        save_total_limit=2,
         load_best_model_at_end=True,
         metric_for_best_model="macro_f1",
         greater_is_better=True,

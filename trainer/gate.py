@@ -8,13 +8,16 @@ from typing import Any, Final
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import compare, evaluate, promote
-from trainer.compare import Comparison, Contender, Floors
+from trainer.compare import Comparison, Contender, Floors, Verdict
 from trainer.lineage import Lineage
-from trainer.registry import Registry
+from trainer.promote import AnnounceError
+from trainer.registry import Registry, RegistryError
 from trainer.settings import FLOORS
 from trainer.stage import Done, Numbers
 
 COMPARISON: Final = "comparison.json"
+NOT_ASKED: Final = "not asked"
+WITHDRAWN: Final = "withdrawn"  # the alias was rolled back from this very version
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +25,12 @@ class Outcome:
     """How a run ended; without a comparison there was no champion to compare with."""
 
     student: Done
+    verdict: str
+    """The gate's, or `WITHDRAWN`, or `NOT_ASKED`."""
     comparison: Comparison | None
-    promotion: ModelPromotion | None
-
-    @property
-    def verdict(self) -> str:
-        """The gate's; `promote` where there was no champion."""
-        if self.comparison:
-            return self.comparison.verdict
-        return "promote" if self.promotion else "not asked"
+    promotion: ModelPromotion | None = None
+    untold: AnnounceError | None = None
+    """Why Kafka was not told of the promotion; the alias has moved all the same."""
 
 
 class Gate:
@@ -70,9 +70,11 @@ class Gate:
 
     def published(self, student: Done) -> Done:
         """A student with its int8 graph. Raises ModelError, EngineError."""
-        from trainer.publish import publish  # noqa: PLC0415  (lazy: brings the classifier)
+        return self.shipped(student.folder / "model")
 
-        model = student.folder / "model"
+    def shipped(self, model: Path) -> Done:
+        """A model's folder with its int8 graph. Raises ModelError, EngineError."""
+        from trainer.publish import publish  # noqa: PLC0415  (lazy: brings the classifier)
 
         def make(folder: Path) -> Numbers:
             return publish(model, folder, self.options)
@@ -106,33 +108,105 @@ class Gate:
         done = self.lineage.done("compare", evaluations | models, FLOORS | {"resamples"}, make)
         return compare.read(done.folder / COMPARISON)
 
+    def ask(self) -> Outcome:
+        """What the gate says, and nothing more. Raises RegistryError."""
+        comparison = self.compare()
+        verdict = comparison.verdict if comparison else NOT_ASKED
+        return Outcome(self.lineage.candidate, verdict, comparison)
+
     def promote(self) -> Outcome:
-        """Compare, and move the alias if that says so. Raises RegistryError, AnnounceError."""
-        student, stated = self.lineage.candidate, self.version
-        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
+        """Compare, and move the alias if that says so. Raises RegistryError."""
+        student, stated, alias = self.lineage.candidate, self.version, self.options.alias
+        store = Registry(self.options.registry, self.options.name)
+        standing = store.alias(alias)
         if standing and standing.version == stated.version:
             self.lineage.say(f"promote: {standing.version} serves already")
-            self._announce(standing)
-            return Outcome(student, self.compare(), standing)
+            comparison = self.compare()
+            verdict = comparison.verdict if comparison else "promote"
+            return Outcome(student, verdict, comparison, standing, self._announce(standing))
         comparison = self.compare()
         if comparison:
             self.lineage.say(compare.describe(comparison))
-            if comparison.verdict != "promote":
-                return Outcome(student, comparison, None)
+        if store.is_withdrawn(alias, stated.version):
+            self.lineage.say(
+                f"promote: {alias} was rolled back from {stated.version}, so it stays where it is; "
+                f"`rollback {stated.version}` points it there again"
+            )
+            return Outcome(student, WITHDRAWN, comparison)
+        verdict = comparison.verdict if comparison else self._without_champion(store, student)
+        if verdict != "promote":
+            return Outcome(student, verdict, comparison)
         expected = standing.version if standing else None
+        if standing:  # a rollback that was killed before it moved the alias decided nothing
+            store.reinstate(alias, standing.version)
         model = self.published(student).folder / "model"
         promotion = promote.promote(model, stated, self.options, expected=expected)
-        self.lineage.say(f"promote: {self.options.alias} is {promotion.version} now")
-        self._announce(promotion)
-        return Outcome(student, comparison, promotion)
+        self.lineage.say(f"promote: {alias} is {promotion.version} now")
+        return Outcome(student, verdict, comparison, promotion, self._announce(promotion))
+
+    def _without_champion(self, store: Registry, student: Done) -> Verdict:
+        """The verdict where there is nothing to compare with. Raises RegistryError."""
+        alias, others = self.options.alias, {*store.versions()} - {self.version.version}
+        if others and not store.aliases():
+            raise RegistryError(
+                f"{alias} points at nothing, but {', '.join(sorted(others))} stands in the "
+                "registry: is its alias lost? `rollback VERSION` points it at one of them"
+            )
+        _, measured = evaluate.read(self.lineage.evaluated(student.folder / "model").folder)
+        resamples, seed = self.options.resamples, self.options.seed
+        first = compare.first(measured.labels, measured.probabilities, resamples, seed)
+        self.lineage.say(f"promote: there is no champion to compare with; {first.reason}")
+        return first.verdict
+
+    def adopt(self, spec: str) -> ModelPromotion:
+        """Make a model that serves already the first champion, which students have to beat.
+
+        `spec` is a folder or a hub id. Raises RegistryError, AnnounceError, and what the stages do.
+        """
+        from worker import registry  # noqa: PLC0415
+
+        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
+        if standing:
+            raise RegistryError(
+                f"{standing.alias} points at {standing.version} already: what follows it has to "
+                "pass the gate (`promote`), or was there before (`rollback VERSION`)"
+            )
+        model = registry.resolve(spec).folder
+        measured = self.lineage.evaluated(model)
+        shipped = self.shipped(model).folder / "model"
+        made_at = measured.manifest.finished_at
+        stated = promote.state(
+            shipped, self.options, made_at=made_at, metrics=measured.manifest.numbers, parent=spec
+        )
+        promotion = promote.promote(shipped, stated, self.options, expected=None)
+        self.lineage.say(f"adopt: {self.options.alias} is {promotion.version} now")
+        self._tell(promotion)
+        return promotion
 
     def rollback(self, version: str | None) -> ModelPromotion:
         """Move the alias back, and tell. Raises RegistryError, AnnounceError."""
+        alias = self.options.alias
+        before = Registry(self.options.registry, self.options.name).alias(alias)
         promotion = promote.rollback(self.options, version)
-        self.lineage.say(f"rollback: {self.options.alias} is {promotion.version} now")
-        self._announce(promotion)
+        there = f"rollback: {alias} is {promotion.version}"
+        if before and before.version == promotion.version:
+            left = promotion.previous_version or "what was before"
+            self.lineage.say(
+                f"{there} and stays there: {left} was rolled back from; `rollback VERSION` names "
+                "another"
+            )
+        else:
+            self.lineage.say(f"{there} now")
+        self._tell(promotion)
         return promotion
 
-    def _announce(self, promotion: ModelPromotion) -> None:
+    def _announce(self, promotion: ModelPromotion) -> AnnounceError | None:
+        try:
+            self._tell(promotion)
+        except AnnounceError as error:
+            return error
+        return None
+
+    def _tell(self, promotion: ModelPromotion) -> None:
         if self.options.announce:
             promote.announce(promotion, self._connection, self.options)

@@ -54,12 +54,20 @@ def add(work: Path, run: Run) -> None:
 
 
 def snapshots(work: Path) -> list[Path]:
-    """The finished snapshots of the review topic that hold samples, oldest first."""
-    found = [
-        (manifest.started_at, folder)
-        for folder in (work / "collect").glob("[!.]*")
-        if (folder / SAMPLES).exists() and (manifest := stage.read(folder)) is not None
-    ]
+    """The finished snapshots of the review topic that hold samples, oldest first.
+
+    Raises DataError for one that was changed: its samples are nowhere else.
+    """
+    found = []
+    for folder in (work / "collect").glob("[!.]*"):
+        if (folder / SAMPLES).exists():
+            manifest = stage.read(folder)
+            if manifest is None:
+                raise DataError(
+                    f"{folder} was changed since it was collected (see its {stage.MANIFEST}): "
+                    "restore its files, or move it away and do without its samples"
+                )
+            found.append((manifest.started_at, folder))
     return [folder for _, folder in sorted(found)]
 
 

@@ -1,9 +1,16 @@
 """A fit from outside: what it is told, what it tells, and the error that it ends with."""
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from pydantic import TypeAdapter
+
+from trainer import stage
 from trainer.select import Example
 from trainer.settings import TrainerSettings
+
+FITTED: Final = "fitted.json"
 
 
 class FitError(Exception):
@@ -29,6 +36,17 @@ class Fitted:
     curve: list[dict[str, float]]
     macro_f1: float
     steps: int
+
+
+def write_fitted(folder: Path, found: Fitted) -> None:
+    """Keep how it went beside the model: the last thing that a fit does."""
+    stage.write_durably(folder / FITTED, TypeAdapter(Fitted).dump_json(found))
+
+
+def read_fitted(folder: Path) -> Fitted | None:
+    """What `write_fitted` kept; None where the fit is not done."""
+    path = folder / FITTED
+    return TypeAdapter(Fitted).validate_json(path.read_bytes()) if path.exists() else None
 
 
 def line(error: Exception) -> str:

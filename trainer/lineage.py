@@ -105,7 +105,7 @@ class Lineage:
         settings = {"student", "student_learning_rate", *self._fit}
         return self.done("finetune", inputs, settings, make, note=name)
 
-    @property
+    @cached_property
     def candidate(self) -> Done:
         """The student that is put to the gate."""
         return self.student(self.options.selection)

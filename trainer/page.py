@@ -23,7 +23,7 @@ table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabula
 th, td { padding: .25rem .8rem .25rem 0; text-align: left; border-bottom: 1px solid #e4e7eb; }
 .verdict { padding: .7rem 1rem; border-left: .3rem solid; background: #f5f7fa; }
 .promote { border-color: #15803d; } .reject { border-color: #b91c1c; }
-.insufficient { border-color: #b45309; }
+.insufficient, .withdrawn { border-color: #b45309; }
 .plots { display: flex; flex-wrap: wrap; gap: 1rem; } .plots svg { max-width: 100%; height: auto; }
 code { font-size: .85em; } ul { padding-left: 1.2rem; }
 </style></head><body>

@@ -48,7 +48,7 @@ def describe(
     samples: Sequence[Sample], trained: Sequence[Labelled], options: TrainerSettings
 ) -> Production:
     """The messages behind `samples`, against the texts and classes of the labelled data."""
-    incoming = [row["text"] for row in samples if row["reason"] == "random"]
+    incoming = [row["text"] for row in thinned(samples, options.seed)]
     auc = None
     if min(len(incoming), len(trained)) >= ENOUGH:
         texts = [row.text for row in trained]
@@ -60,6 +60,18 @@ def describe(
         text_drift_auc=auc.triple if auc else None,
         class_divergence=divergence.triple,
     )
+
+
+def thinned(samples: Sequence[Sample], seed: int) -> list[Sample]:
+    """Samples as if each message had had the same chance; none where no random ones are among them.
+
+    A low-margin one, which was certain to be taken, stays as seldom as others were taken.
+    """
+    if not any(row["reason"] == "random" for row in samples):
+        return []
+    chances = np.array([float(row["inclusion_probability"]) for row in samples])
+    stays = np.random.default_rng(seed).random(len(samples)) < chances.min() / chances
+    return [row for row, each in zip(samples, stays.tolist(), strict=True) if each]
 
 
 def served(

@@ -41,23 +41,28 @@ def promote(
 
 
 def state(
-    model: Path, options: TrainerSettings, *, made_at: str, metrics: Mapping[str, float]
+    model: Path,
+    options: TrainerSettings,
+    *,
+    made_at: str,
+    metrics: Mapping[str, float],
+    parent: str | None = None,
 ) -> ModelManifest:
     """The manifest of what `publish` left: what it is, and what it was made with.
 
-    Raises RegistryError.
+    `parent`: what a model is that was not made here. Raises RegistryError.
     """
     try:
         labels = config.read_labels(config.read_config(model), model)
     except ModelError as error:
         raise RegistryError(str(error)) from error
-    told = options.model_dump(mode="json", include=TOLD)
+    told = {} if parent else options.model_dump(mode="json", include=TOLD)
     return registry.state(
         model,
         options.name,
         labels=labels,
         made_at=made_at,
-        parent=options.student,
+        parent=parent or options.student,
         metrics=metrics,
         settings=told,
         int8=publish.int8(model),
@@ -65,16 +70,28 @@ def state(
 
 
 def rollback(options: TrainerSettings, version: str | None = None) -> ModelPromotion:
-    """Point the alias at `version`, or at what it pointed at before. Raises RegistryError."""
-    store = Registry(options.registry, options.name)
+    """Point the alias at `version`, or at what it pointed at before. Raises RegistryError.
+
+    What it pointed at is withdrawn: the gate promotes it no more. Done again, as after a failure
+    to tell Kafka, it changes nothing: without a `version` it never goes on to a withdrawn one.
+    """
+    store, alias = Registry(options.registry, options.name), options.alias
     with store.alone():
-        standing = store.alias(options.alias)
-        if standing is None:
-            raise RegistryError(f"{options.alias} points at nothing yet: nothing to roll back")
-        back_to = version or standing.previous_version
+        standing = store.alias(alias)
+        if standing is None and version is None:
+            raise RegistryError(f"{alias} points at nothing yet: nothing to roll back")
+        there = standing.version if standing else None
+        back_to = version or (standing.previous_version if standing else None)
         if back_to is None:
-            raise RegistryError(f"{standing.version} is the first that {options.alias} pointed at")
-        return store.move(options.alias, back_to, expected=standing.version, metrics={}, now=_now())
+            raise RegistryError(f"{there} is the first that {alias} pointed at")
+        again = version is None and store.is_withdrawn(alias, back_to)
+        if standing and (again or back_to == there):
+            return standing
+        store.require(back_to)
+        if there:
+            store.withdraw(alias, there)  # first: once the alias has moved nothing tells of it
+        store.reinstate(alias, back_to)
+        return store.move(alias, back_to, expected=there, metrics={}, now=_now())
 
 
 def announce(

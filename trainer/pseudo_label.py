@@ -1,5 +1,7 @@
 """A teacher's opinion of unlabelled texts: `pred_emotion`, `pred_conf`, `pred_margin`, `scores`."""
 
+import io
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
@@ -8,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, predict
+from trainer import dataset, predict, stage
 from trainer.dataset import Text
 from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
@@ -33,7 +35,10 @@ def pseudo_label(
     from tqdm import tqdm  # noqa: PLC0415  (lazy)
 
     started = perf_counter()
-    parts = folder / "parts"
+    parts, over = folder / "parts", folder / "parts.over"
+    if (folder / FILE).exists() and not parts.exists():  # killed after its end
+        shutil.rmtree(over, ignore_errors=True)
+        return {"texts": len(texts)}
     parts.mkdir(exist_ok=True)
     found, there = np.zeros((len(texts), len(EMOTIONS))), np.zeros(len(texts), dtype=bool)
     for path in parts.glob("*.npz"):
@@ -49,7 +54,9 @@ def pseudo_label(
             found[left[places]] = scores
             _write(parts, left[places], scores)
     dataset.write_parquet(folder / FILE, rows(texts, found))
-    _remove(parts)
+    stage.sync(folder / FILE)
+    parts.rename(over)  # from here on it is done
+    shutil.rmtree(over)
     seconds = perf_counter() - started
     return {"texts": len(texts), "texts_a_second": len(left) / seconds}
 
@@ -101,14 +108,6 @@ def _label(
 
 def _write(parts: Path, places: Labels, scores: Floats) -> None:
     """A part, whole or not at all; it is named by its first place."""
-    path = parts / f"{places[0]}.npz"
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.savez(file, places=places, scores=scores)
-    partial.rename(path)
-
-
-def _remove(parts: Path) -> None:
-    for each in parts.iterdir():
-        each.unlink()
-    parts.rmdir()
+    body = io.BytesIO()
+    np.savez(body, places=places, scores=scores)
+    stage.write_durably(parts / f"{places[0]}.npz", body.getvalue())

@@ -1,6 +1,5 @@
 """One process of a fit in several: `python -m trainer.rank FOLDER`, as `trainer.launch` starts."""
 
-import os
 import sys
 from pathlib import Path
 
@@ -11,11 +10,9 @@ from trainer import fit, launch, ranks
 
 @record
 def main(folder: Path) -> None:
-    """Do the job in `folder` together with the other ranks; the first says how it went."""
+    """Do the job in `folder` together with the other ranks."""
     launch.end_with_the_trainer(folder)
-    found = fit.fit(ranks.read(folder), folder)
-    if os.environ["RANK"] == "0":
-        ranks.write(folder, found)
+    fit.fit(ranks.read(folder), folder)
 
 
 if __name__ == "__main__":

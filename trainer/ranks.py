@@ -6,6 +6,7 @@ The trainer writes the job into the fit's folder and starts `trainer.launch`, wh
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,17 +20,26 @@ from pydantic import TypeAdapter
 
 from trainer import checkpoint
 from trainer import fit as alone
-from trainer.job import FitError, Fitted, Job
+from trainer.job import FitError, Fitted, Job, read_fitted
 from trainer.launch import JOB
 from trainer.settings import TrainerSettings
 from worker.classifier import available_cores
 
-FITTED: Final = "fitted.json"
 PACKAGES: Final = Path(__file__).resolve().parent.parent
 
 
 def fit(job: Job, folder: Path) -> Fitted:
-    """`fit.fit`, in as many processes as TRAINER_PROCESSES says. Raises FitError."""
+    """`fit.fit`, in as many processes as TRAINER_PROCESSES says. Raises FitError.
+
+    A fit that was killed after its end is not done again.
+    """
+    found = read_fitted(folder) or _fit(job, folder)
+    shutil.rmtree(folder / checkpoint.FOLDER, ignore_errors=True)
+    (folder / JOB).unlink(missing_ok=True)
+    return found
+
+
+def _fit(job: Job, folder: Path) -> Fitted:
     count = processes(job.options)
     if count == 1:
         return alone.fit(job, folder)
@@ -40,11 +50,9 @@ def fit(job: Job, folder: Path) -> Fitted:
         # What was cut short goes before the ranks look.
         checkpoint.last_whole(folder / checkpoint.FOLDER)
         wrong = _launched(folder, count)
-    if wrong is not None:
-        raise FitError(wrong)
-    found = TypeAdapter(Fitted).validate_json((folder / FITTED).read_bytes())
-    (folder / FITTED).unlink()
-    (folder / JOB).unlink()
+    found = read_fitted(folder)
+    if wrong is not None or found is None:
+        raise FitError(wrong or "the fit ended, and nothing came of it")
     return found
 
 
@@ -60,11 +68,6 @@ def processes(options: TrainerSettings) -> int:
 def read(folder: Path) -> Job:
     """The job that `fit` left for the ranks."""
     return TypeAdapter(Job).validate_json((folder / JOB).read_bytes())
-
-
-def write(folder: Path, found: Fitted) -> None:
-    """How it went, for `fit`."""
-    (folder / FITTED).write_bytes(TypeAdapter(Fitted).dump_json(found))
 
 
 def _launched(folder: Path, count: int) -> str | None:

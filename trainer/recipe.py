@@ -12,7 +12,7 @@ pseudo-labels that the seed's filter accepts (`seed`), with those of the calibra
 from pathlib import Path
 from typing import Any
 
-from trainer import collect, facts, history, report
+from trainer import collect, facts, history, report, stage
 from trainer.collect import Waiting
 from trainer.gate import Gate, Outcome
 from trainer.history import Run
@@ -34,20 +34,42 @@ class Recipe:
         self._connection = connection
 
     def run(self, *, collecting: bool, promoting: bool) -> Outcome | Waiting:
-        """One whole retraining. Raises what the stages raise; nothing is promoted then."""
+        """One whole retraining. Raises what the stages raise, and AnnounceError at its end."""
         if collecting and not self.lineage.sources.snapshots:
             collected = self.collect()
             if isinstance(collected, Waiting):
                 return collected
-        if promoting:
-            outcome = self.gate.promote()
-        else:
-            outcome = Outcome(self.lineage.candidate, self.gate.compare(), None)
+        outcome = self.gate.promote() if promoting else self.gate.ask()
         gathered = facts.gather(self.lineage, outcome, self.gate.champion)
         facts.write(self.options.work, gathered)
-        folder = report.render(self.options.work, gathered)
-        self.say(f"report: {folder / report.HTML}")
+        self._reported(report.render(self.options.work, gathered))
         self._remember(outcome)  # last: from here on its snapshots count as used
+        if outcome.untold:
+            raise outcome.untold
+        return outcome
+
+    def look_back(self) -> None:
+        """Take the last run's student for the candidate, where no samples wait for another one.
+
+        A run uses its samples up: what is left would make a student that no report shows. With
+        other settings there is another one to be made. Raises DataError.
+        """
+        runs = history.read(self.options.work)
+        if not runs or self.lineage.sources.snapshots:
+            return
+        folder = self.options.work / runs[-1].student
+        found, stated = stage.read(folder), self.options.model_dump(mode="json")
+        selected = Path(runs[-1].selected).stem == self.options.selection
+        if found and selected and found.settings.items() <= stated.items():
+            self.say(f"the student of the last run → {folder}")
+            self.lineage.candidate = Done(folder, found, skipped=True)
+
+    def promote(self) -> Outcome:
+        """Ask the gate, and move the alias if it says so. Raises RegistryError, AnnounceError."""
+        self.look_back()
+        outcome = self.gate.promote()
+        if outcome.untold:
+            raise outcome.untold
         return outcome
 
     def collect(self) -> Done | Waiting:
@@ -70,7 +92,9 @@ class Recipe:
 
     def report(self) -> Path:
         """Render what the last run left. Raises DataError."""
-        folder = report.render_last(self.options.work)
+        return self._reported(report.render_last(self.options.work))
+
+    def _reported(self, folder: Path) -> Path:
         self.say(f"report: {folder / report.HTML}")
         return folder
 

@@ -1,7 +1,8 @@
 """The registry of models over fsspec: immutable versions, aliases moved atomically.
 
 `{name}/{version}/` holds a version, its `manifest.json` written last; `aliases/{alias}.json` the
-ModelPromotion that workers follow; `promote.lock` stands while somebody writes.
+ModelPromotion that workers follow; `withdrawn/{alias}/{version}` says that the alias was rolled
+back from it; `promote.lock` stands while somebody writes.
 """
 
 import hashlib
@@ -56,6 +57,41 @@ class Registry:
         except (OSError, ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
 
+    def aliases(self) -> list[str]:
+        """The aliases that were ever set, by name."""
+        folder = f"{self._root}/aliases"
+        if not self._files.exists(folder):
+            return []
+        names = [str(path).rpartition("/")[2] for path in self._files.ls(folder, detail=False)]
+        return sorted(each.removesuffix(".json") for each in names if each.endswith(".json"))
+
+    def is_withdrawn(self, alias: str, version: str) -> bool:
+        """Whether `alias` was rolled back from `version`."""
+        return bool(self._files.exists(self._withdrawn(alias, version)))
+
+    def withdraw(self, alias: str, version: str) -> None:
+        """Remember that `alias` goes back from `version`. Raises RegistryError."""
+        path = self._withdrawn(alias, version)
+        try:
+            self._write(path, b"")
+        except OSError as error:
+            raise RegistryError(f"{path} cannot be written: {_line(error)}") from error
+
+    def reinstate(self, alias: str, version: str) -> None:
+        """Forget it. Raises RegistryError."""
+        path = self._withdrawn(alias, version)
+        try:
+            if self._files.exists(path):
+                self._files.rm_file(path)
+        except OSError as error:
+            raise RegistryError(f"{path} cannot be removed: {_line(error)}") from error
+
+    def require(self, version: str) -> None:
+        """Raises RegistryError unless `version` is there, whole."""
+        if not self._is_whole(version):
+            known = ", ".join(self.versions()) or "none"
+            raise RegistryError(f"no version {version} of {self.name} (there are: {known})")
+
     def previous(self, standing: ModelPromotion) -> ModelPromotion | None:
         """What the alias pointed at before `standing`; None where that is not there (any more)."""
         version = standing.previous_version
@@ -94,6 +130,9 @@ class Registry:
                         self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
                         self._files.put_file(str(folder / name), f"{target}/{name}")
                         bar.update(size)
+                if gone := [each for each in sizes if not self._files.exists(f"{target}/{each}")]:
+                    message = f"{target}/{gone[0]} is gone: another trainer took this one for dead"
+                    raise RegistryError(message)
                 if isinstance(self._files, LocalFileSystem):
                     stage.sync_all(Path(target))  # before the manifest says that all is there
                 body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
@@ -123,9 +162,7 @@ class Registry:
                 "another trainer was first; compare with that one"
             )
             raise RegistryError(message)
-        if not self._is_whole(version):
-            known = ", ".join(self.versions()) or "none"
-            raise RegistryError(f"no version {version} of {self.name} (there are: {known})")
+        self.require(version)
         promotion = ModelPromotion(
             name=self.name,
             version=version,
@@ -146,7 +183,13 @@ class Registry:
     def alone(self) -> Iterator[None]:
         """Hold the registry, and clean what a crash left. Raises RegistryError where it is held."""
         path = f"{self._root}/{LOCK}"
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.time()}
+        me = os.getpid()
+        holder = {
+            "host": socket.gethostname(),
+            "pid": me,
+            "began": _began(me),
+            "since": time.time(),
+        }
         body = orjson.dumps(holder)
         try:
             self._files.makedirs(self._root, exist_ok=True)
@@ -165,10 +208,19 @@ class Registry:
                     self._files.rm_file(path)
 
     def _create(self, path: str, body: bytes) -> None:
-        """Write a file that must not be there. Raises FileExistsError."""
+        """Write a file that must not be there, all of it or nothing. Raises FileExistsError."""
         if isinstance(self._files, LocalFileSystem):
-            with Path(path).open("xb") as file:
-                file.write(body)
+            partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
+            try:
+                partial.write_bytes(body)
+                os.link(partial, path)
+            except FileExistsError:
+                raise
+            except OSError:  # a disk without hard links
+                with Path(path).open("xb") as file:
+                    file.write(body)
+            finally:
+                partial.unlink(missing_ok=True)
         else:
             self._files.pipe_file(path, body, mode="create")
 
@@ -180,10 +232,10 @@ class Registry:
         try:
             holder: dict[str, Any] = orjson.loads(body)
         except orjson.JSONDecodeError:
-            holder = {"since": time.time()}  # being written at this moment
+            raise RegistryError(f"{path} is no lock of a trainer; remove it") from None
         here = holder.get("host") == socket.gethostname()
         old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
-        if (here and not _is_alive(int(holder.get("pid", 0)))) or (not here and old):
+        if (here and not _is_alive(holder)) or (not here and old):
             aside = f"{path}.{secrets.token_hex(4)}.stale"
             with suppress(FileNotFoundError):  # another trainer moved it first
                 self._files.mv(path, aside)
@@ -216,6 +268,9 @@ class Registry:
 
     def _alias(self, alias: str) -> str:
         return f"{self._root}/aliases/{alias}.json"
+
+    def _withdrawn(self, alias: str, version: str) -> str:
+        return f"{self._root}/withdrawn/{alias}/{version}"
 
     def _write(self, path: str, body: bytes) -> None:
         """All of it or nothing: by renaming on a disk; elsewhere one upload is one object."""
@@ -262,14 +317,31 @@ def state(  # noqa: PLR0913  (what a manifest states)
     return ModelManifest.model_validate(facts)
 
 
-def _is_alive(pid: int) -> bool:
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    """Whether the process that took a lock on this machine still runs.
+
+    Its number alone does not tell: in a container that was started anew the first process has it,
+    too, and after a reboot any other.
+    """
+    pid = int(holder.get("pid", 0))
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
-        return True
-    return pid > 0
+        pass
+    known = {holder.get("began"), _began(pid)} - {None}  # what nobody tells is no difference
+    return pid > 0 and len(known) < 2  # noqa: PLR2004  (two differ)
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, by the clock of this boot; None where nobody tells (no Linux)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 def _line(error: BaseException) -> str:

@@ -1,10 +1,8 @@
 """Labels of people: the most valuable samples out, their labels in, or one key an emotion."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -191,20 +189,8 @@ def add(work: Path, *rows: Labelled) -> None:
     ]
     with stage.writing(path):
         work.mkdir(parents=True, exist_ok=True)
-        with path.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                _append(file, b"".join(lines))
-            except OSError:
-                file.truncate(before)  # half a line would spoil the file
-                raise
-
-
-def _append(file: FileIO, body: bytes) -> None:
-    """All of `body`, to the disk."""
-    while body:
-        body = body[file.write(body) :]
-    os.fsync(file.fileno())
+        before = path.read_bytes() if path.exists() else b""
+        stage.write_durably(path, before + b"".join(lines))  # half a line would spoil the file
 
 
 def label(recipe: "Recipe", limit: int, ask: Ask | None = None) -> None:

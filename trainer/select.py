@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.emotion import EMOTIONS
 from trainer import calibrate
@@ -15,6 +16,7 @@ from trainer.scores import Floats, Labels
 
 GRID: Final = tuple(round(0.50 + 0.05 * step, 2) for step in range(10))  # 0.50 to 0.95
 ERROR: Final = 0.05  # chance that a bound is wrong, for all thresholds of a class together
+LEAST_PRIOR: Final = 0.01  # added to each class's share: samples are few, and no class is absent
 NEVER: Final = 2.0  # a threshold that no confidence reaches
 QUOTA_SLACK: Final = 1.2  # a class may be so much more frequent than in the random stratum
 MAX_REPEATS: Final = 10  # a human label is repeated so often at most
@@ -53,20 +55,21 @@ def learn(
     """A policy from held-out `probabilities`, (n, 6), and `labels`, (n,).
 
     The threshold of a class is the lowest of `GRID` above which its predictions are right with
-    at least the `target` precision, by the one-sided Clopper-Pearson bound (1934), Bonferroni
+    at least the `target` precision among messages that are mixed by `prior`, by the one-sided
+    Clopper-Pearson bound (1934) with the effective sample size (Korn & Graubard 1998), Bonferroni
     corrected for the grid; a class that reaches it nowhere is not pseudo-labelled at all.
     """
     heat = calibrate.temperature(probabilities, labels)
     calibrated = calibrate.soften(probabilities, heat)
     confidence, predicted = calibrated.max(axis=1), calibrated.argmax(axis=1)
+    weights = _weights(labels, prior)
     thresholds: dict[str, float] = {}
     for place, emotion in enumerate(EMOTIONS):
-        sure = confidence[predicted == place]
-        right = (labels == place)[predicted == place]
         passing = [
             each
             for each in GRID
-            if lower_bound(int(right[sure >= each].sum()), int((sure >= each).sum())) >= target
+            for taken in [(predicted == place) & (confidence >= each)]
+            if lower_bound(*_effective(weights[taken], labels[taken] == place)) >= target
         ]
         thresholds[emotion] = min(passing, default=NEVER)
     quota: dict[str, float] = {
@@ -75,7 +78,23 @@ def learn(
     return Policy(heat, thresholds, quota)
 
 
-def lower_bound(hits: int, trials: int, error: float = ERROR / len(GRID)) -> float:
+def _weights(labels: Labels, prior: Mapping[str, float]) -> Floats:
+    """How much each held-out item counts, (n,), so that the classes are mixed as in `prior`."""
+    wanted = np.array([prior.get(name, 0.0) + LEAST_PRIOR for name in EMOTIONS])
+    there = np.bincount(labels, minlength=len(EMOTIONS))
+    found: Floats = (wanted / np.maximum(there, 1))[labels]
+    return found
+
+
+def _effective(weights: Floats, right: NDArray[np.bool_]) -> tuple[float, float]:
+    """(hits, trials): how many items of equal weight would tell as much as these."""
+    if not len(weights):
+        return 0.0, 0.0
+    trials = float(weights.sum() ** 2 / (weights**2).sum())
+    return float(weights[right].sum() / weights.sum()) * trials, trials
+
+
+def lower_bound(hits: float, trials: float, error: float = ERROR / len(GRID)) -> float:
     """The one-sided lower bound of a share at confidence 1 - `error` (Clopper-Pearson)."""
     from scipy.stats import beta  # noqa: PLC0415  (lazy: takes a second)
 

@@ -39,7 +39,7 @@ class TrainerSettings(BaseSettings):
     teacher: str = Field("beomi/KcELECTRA-base-v2022", description="a folder or Hugging Face id")
     student: str = Field("klue/roberta-base", description="a folder or Hugging Face id")
     max_length: int = Field(128, ge=4, description="tokens a text in training; more are cut off")
-    seed: int = Field(7, ge=0, description="of every draw")
+    seed: int = Field(7, ge=0, lt=2**32, description="of every draw")
 
     # Fitting, teacher and student alike.
     epochs: int = Field(5, ge=1, description="passes over the data, at most")

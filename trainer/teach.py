@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import orjson
-
 from trainer import leakage, ranks, select
 from trainer.dataset import DataError, Labelled
 from trainer.job import Job
@@ -24,12 +22,11 @@ def teach(
 
 
 def fitted(job: Job, folder: Path) -> Numbers:
-    """Fit, and keep the curve beside the model. Raises DataError, FitError."""
+    """Fit what there is enough of. Raises DataError, FitError."""
     train, held_out = len(job.train), len(job.validation)
     if not train or not held_out:
         raise DataError(f"too little to fit {job.spec}: {train} to train, {held_out} held out")
     result = ranks.fit(job, folder)
-    (folder / "curve.json").write_bytes(orjson.dumps(result.curve))
     return {
         "train": train,
         "held_out": held_out,

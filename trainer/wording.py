@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import compare, scores, stage
+from trainer import compare, gate, scores, stage
 from trainer.evaluate import Evaluation
 from trainer.facts import Facts
 from trainer.production import ENOUGH, Served
@@ -19,10 +19,14 @@ def title(facts: Facts) -> str:
 
 def reasons(facts: Facts) -> list[str]:
     """The verdict, and what speaks for it, a line each."""
-    if facts.comparison is None:
-        told = "there was no champion" if facts.version else "the gate was not asked"
+    lines = compare.describe(facts.comparison).splitlines() if facts.comparison else []
+    if facts.verdict == gate.WITHDRAWN:
+        return ["verdict: withdrawn (the alias was rolled back from this version)", *lines]
+    if not lines:
+        asked = facts.verdict != gate.NOT_ASKED
+        told = "there was no champion" if asked else "the gate was not asked"
         return [f"verdict: {facts.verdict} ({told})"]
-    return compare.describe(facts.comparison).splitlines()
+    return lines
 
 
 def kept(facts: Facts) -> list[str]:

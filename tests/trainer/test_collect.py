@@ -259,6 +259,15 @@ def test_a_limit_below_what_is_needed_does_not_stop_the_trainer(topic: Topic) ->
 
 
 @pytest.mark.kafka
+def test_an_offset_past_the_end_of_a_topic_made_anew_is_one_line(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(10)])
+    asyncio.run(collect._commit(topic.connection, topic.options, {0: (0, 999)}))
+    with pytest.raises(CollectError, match="999, is past the end of the log") as caught:
+        topic.collect()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.kafka
 def test_a_topic_that_is_not_there_is_one_line(servers: str, options: TrainerSettings) -> None:
     with pytest.raises(CollectError, match="no such topic"):
         Topic(servers, options).collect()

@@ -46,9 +46,18 @@ def test_an_emoji_written_in_two_halves_is_whole(tmp_path: Path) -> None:
     assert [row.text for row in dataset.read_texts(path)] == ["😀"]
 
 
-def test_a_row_without_an_id_is_named_by_its_place(tmp_path: Path) -> None:
-    path = write(tmp_path / "chat.tsv", [{"text": "가"}, {"text": "나"}])
-    assert [row.id for row in dataset.read_texts(path)] == ["chat-1", "chat-2"]
+def test_a_row_without_an_id_is_named_by_its_text_in_every_file_and_order(tmp_path: Path) -> None:
+    """Two files of one name, a week apart, are two files."""
+    path = write(tmp_path / "chat.tsv", [{"text": "가"}, {"text": "나"}, {"text": "가"}])
+    first, second, third = (row.id for row in dataset.read_texts(path))
+    assert len({first, second, third}) == 3
+    assert third == f"{first}-2"
+    path = write(tmp_path / "chat.tsv", [{"text": "다"}, {"text": "나"}])
+    other, same = (row.id for row in dataset.read_texts(path))
+    assert same == second
+    assert other not in {first, second, third}
+    path.write_text("id\ttext\n0\t가\n\t나\n", encoding="utf-8")
+    assert [row.id for row in dataset.read_texts(path)] == ["0", second]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ import torch
 from transformers import EarlyStoppingCallback, TrainingArguments
 
 from schemas.emotion import EMOTIONS
-from trainer import base, checkpoint, fit, select, targets, teach
+from trainer import base, checkpoint, fit, ranks, select, targets, teach
 from trainer.dataset import DataError, Labelled
-from trainer.job import FitError, Fitted, Job
+from trainer.job import FITTED, FitError, Fitted, Job
 from trainer.leakage import LeakageError
 from trainer.settings import TrainerSettings
 from trainer.split import split
@@ -116,6 +116,80 @@ def test_a_fit_killed_with_9_ends_as_an_undisturbed_one(
         for name in ("killed", "undisturbed")
     ]
     assert hashes[0] == hashes[1]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: what is on the disk is all that is left."""
+
+
+def test_a_fit_killed_after_it_stopped_early_is_not_trained_on(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    early = options.model_copy(update={"epochs": 9, "patience": 1})
+    undisturbed = run(tmp_path / "undisturbed", early)
+    assert undisturbed.steps < 9 * 12
+
+    save = targets.Fit.save_model
+
+    def killed(
+        self: targets.Fit,
+        output_dir: str | None = None,
+        _internal_call: bool = False,  # noqa: FBT001, FBT002  (Trainer's signature)
+    ) -> None:
+        if not _internal_call:  # of a checkpoint
+            raise Killed
+        save(self, output_dir, _internal_call)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(targets.Fit, "save_model", killed)
+        with pytest.raises(Killed):
+            run(tmp_path / "killed", early)
+    last = checkpoint.last_whole(tmp_path / "killed" / checkpoint.FOLDER)
+    assert last is not None
+    assert checkpoint.is_over(last, 1)
+    (tmp_path / "killed").rename(tmp_path / "moved")  # the work folder is mounted elsewhere now
+    resumed = run(tmp_path / "moved", early)
+    assert (resumed.steps, resumed.macro_f1) == (undisturbed.steps, undisturbed.macro_f1)
+    weights = [
+        fingerprint_of(tmp_path / name / "model/model.safetensors")
+        for name in ("moved", "undisturbed")
+    ]
+    assert weights[0] == weights[1]
+
+
+def test_a_fit_killed_after_its_end_is_not_done_again(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = options.model_copy(update={"epochs": 1})
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    rows = select.human(chat(60, 1))
+    job = Job(short.teacher, rows, rows, short, 3e-3)
+    found = ranks.fit(job, folder)
+    (folder / checkpoint.FOLDER).mkdir()  # of which a part may be left
+    monkeypatch.delattr(fit, "fit")
+    assert ranks.fit(job, folder) == found
+    assert {each.name for each in folder.iterdir()} == {"model", FITTED}
+
+
+def test_no_checkpoint_goes_before_the_next_is_whole_and_the_best_stays(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while one is removed leaves it without its mark, and another with it."""
+    rmtree, seen = shutil.rmtree, []
+
+    def removed(folder: Path) -> None:
+        if folder.name.startswith("checkpoint-"):
+            assert not (folder / checkpoint.WHOLE).exists()
+            seen.append(sorted(each.parent.name for each in folder.parent.glob("*/whole")))
+        rmtree(folder)
+
+    monkeypatch.setattr(shutil, "rmtree", removed)
+    (tmp_path / "fit").mkdir()
+    rows = select.human(chat(60, 1))
+    still = options.model_copy(update={"epochs": 9, "patience": 3})
+    fit.fit(Job(options.teacher, rows, rows, still, 1e-12), tmp_path / "fit")
+    assert seen == [["checkpoint-12", "checkpoint-4"], ["checkpoint-16", "checkpoint-4"]]
 
 
 class Made(Exception):  # noqa: N818  (no error: it ends a fit before it begins)
@@ -287,7 +361,7 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> 
     for step in (6, 12):
         (tmp_path / f"checkpoint-{step}").mkdir()
     (tmp_path / "checkpoint-6" / checkpoint.WHOLE).touch()
-    assert checkpoint.last_whole(tmp_path) == str(tmp_path / "checkpoint-6")
+    assert checkpoint.last_whole(tmp_path) == tmp_path / "checkpoint-6"
     assert not (tmp_path / "checkpoint-12").exists()
     assert checkpoint.last_whole(tmp_path / "none") is None
 
@@ -306,8 +380,37 @@ def test_a_teacher_with_other_labels_is_one_line(tmp_path: Path, tiny_model: Pat
     config["id2label"] = {"0": "긍정", "1": "부정"}
     config["label2id"] = {"긍정": 0, "부정": 1}
     (tmp_path / "other/config.json").write_text(json.dumps(config))
-    with pytest.raises(FitError, match="has the labels 긍정, 부정; expected 분노") as caught:
+    with pytest.raises(FitError, match="has the labels 0 긍정, 1 부정; expected 분노") as caught:
         base.load(str(tmp_path / "other"))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_start_with_its_labels_in_another_order_keeps_its_answers(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    ours, tokenizer = base.load(str(tiny_model))
+    order = [3, 0, 5, 1, 4, 2]  # which of ours each logit is
+    theirs, _ = base.load(str(tiny_model))
+    head = theirs.get_submodule("classifier.out_proj")
+    with torch.no_grad():
+        for each in head.parameters():
+            each.copy_(each[order].clone())
+    theirs.config.id2label = {n: str(EMOTIONS[k]) for n, k in reversed(list(enumerate(order)))}
+    theirs.save_pretrained(tmp_path / "theirs")
+    tokenizer.save_pretrained(tmp_path / "theirs")
+    loaded, _ = base.load(str(tmp_path / "theirs"))
+    inputs = tokenizer(["안녕 오늘 좋아"], return_tensors="pt")
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(**inputs).logits, ours.eval()(**inputs).logits)
+    assert loaded.config.id2label == dict(enumerate(EMOTIONS))
+
+
+def test_weights_that_were_cut_short_are_one_line(tmp_path: Path, tiny_model: Path) -> None:
+    shutil.copytree(tiny_model, tmp_path / "half")
+    weights = tmp_path / "half/model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(FitError, match="cannot be loaded") as caught:
+        base.load(str(tmp_path / "half"))
     assert "\n" not in str(caught.value)
 
 

@@ -1,7 +1,11 @@
 """A promotion reaches the running worker: under load, no event is lost, repeated or unversioned."""
 
 import asyncio
+import os
+import subprocess
+import sys
 import threading
+import urllib.request
 from collections import defaultdict
 from itertools import count
 from pathlib import Path
@@ -11,6 +15,7 @@ import orjson
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
+from deploy.process import free_port
 from schemas.promotion import ModelPromotion
 from tests.kafka import harness
 from tests.kafka.conftest import cluster, servers
@@ -31,6 +36,7 @@ OPEN: Final = 200  # messages that are sent and whose events were not seen: the 
 SOME: Final = 300  # events: more than were open
 SECONDS: Final = 60.0  # a busy machine takes its time
 HOUR: Final = 3600.0
+ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def publish(
@@ -273,3 +279,71 @@ async def test_a_record_on_the_models_topic_is_enough_for_a_running_worker(
             task.cancel()
         await asyncio.wait(following)
     assert versions == [first, second]
+
+
+def serving(port: int) -> dict[str, str]:
+    """What the admin port says of the model; nothing before there is one."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/model", timeout=2) as answer:
+            found: dict[str, str] = orjson.loads(answer.read())
+            return found
+    except OSError:
+        return {}
+
+
+async def served(port: int, version: str, process: "subprocess.Popen[bytes]") -> dict[str, str]:
+    """Wait until that version serves."""
+    async with asyncio.timeout(SECONDS):
+        while (found := await asyncio.to_thread(serving, port)).get("version") != version:
+            assert process.poll() is None
+            await asyncio.sleep(0.1)
+    return found
+
+
+async def test_the_command_serves_what_the_alias_of_its_registry_points_at(
+    cluster: Cluster, tiny_model: Path, options: TrainerSettings
+) -> None:
+    settings = cluster.settings()
+    await cluster.create(settings, 1)
+    first = publish(tiny_model, options, 1, None)
+    port = free_port()
+    told = {
+        "PYTHONPATH": str(ROOT),
+        "WORKER_MODEL": f"registry:{options.registry}",  # of which the champion is meant
+        "WORKER_MODEL_POLL_SECONDS": f"{HOUR:.0f}",
+        "WORKER_PRECISION": "fp32",
+        "WORKER_DEVICE": "cpu",
+        "WORKER_THREADS": "1",
+        "WORKER_ADMIN_PORT": str(port),
+    }
+    process = subprocess.Popen(  # noqa: ASYNC220  (it starts at once)
+        [sys.executable, "-m", "worker", "run"],
+        env=os.environ | cluster.environment(settings) | told,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        before = await served(port, first, process)
+        second = await asyncio.to_thread(publish, tiny_model, options, 2, first)
+        promotion = Registry(options.registry, options.name).alias("champion")
+        assert promotion is not None
+        hearing = options.model_copy(update={"models_topic": settings.models_topic})
+
+        async def announce() -> None:
+            while True:  # it may not listen yet
+                await asyncio.to_thread(promote.announce, promotion, cluster.connection, hearing)
+                await asyncio.sleep(0.5)
+
+        announcing = asyncio.create_task(announce())
+        after = await served(port, second, process)
+        announcing.cancel()
+        assert after["since"] > before["since"]
+        await cluster.produce(settings.input_topic, [Input(harness.chat(1), b"k")])
+        reading = {"isolation_level": "read_committed", "auto_offset_reset": "earliest"}
+        async with AIOKafkaConsumer(
+            settings.emotion_topic, **cluster.connection, **reading
+        ) as consumer:
+            record = await asyncio.wait_for(consumer.getone(), SECONDS)
+        assert orjson.loads(record.value)["model"] == {"name": "maum", "version": second}
+    finally:
+        process.kill()
+        process.wait()

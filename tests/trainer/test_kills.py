@@ -14,6 +14,7 @@ from deploy import broker
 from schemas.promotion import ModelPromotion
 from trainer import collect, dataset, evaluate, facts, history, promote, report, stage
 from trainer.history import Run
+from trainer.job import FITTED
 from trainer.recipe import Recipe
 from trainer.registry import Registry
 from trainer.settings import TrainerSettings
@@ -35,15 +36,14 @@ SECOND = {"ablation": False, "seed": 8}  # better, so that it replaces the first
 
 KILLED = """
 import os, signal, sys
-from pathlib import Path
 from trainer import __main__ as program
 from trainer import checkpoint
 
 mark = checkpoint.MarkWhole.on_save
 
-def killing(self, args, *given, **named):
-    mark(self, args, *given, **named)
-    if len([*Path(args.output_dir).glob("*/whole")]) == 1:  # there are more when it has gone on
+def killing(self, args, state, *given, **named):
+    mark(self, args, state, *given, **named)
+    if state.epoch <= 1:  # once: it goes on from here
         os.kill(os.getpid(), signal.SIGKILL)
 
 checkpoint.MarkWhole.on_save = killing
@@ -124,7 +124,7 @@ def made(work: Path) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
         manifest = stage.read(path.parent)
         assert manifest is not None, path
         if manifest.stage not in {"evaluate", "compare"}:
-            files = {name: sha for name, sha in manifest.outputs.items() if name != "curve.json"}
+            files = {name: sha for name, sha in manifest.outputs.items() if name != FITTED}
             found.add((manifest.stage, tuple(files.items())))
     return found
 

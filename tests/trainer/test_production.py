@@ -167,3 +167,27 @@ def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings)
     skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
     other = production.describe(skewed, chat(60, 1), options)
     assert other.class_divergence[1] > found.class_divergence[2]
+
+
+def test_drift_of_texts_is_that_of_all_messages_and_not_of_the_sure_ones_alone(
+    options: TrainerSettings,
+) -> None:
+    rows, _, _ = samples(40_000, 1, 0.4, 0.9)
+    kept = production.thinned(rows, options.seed)
+    low = sum(row["reason"] == "low_margin" for row in kept) / len(kept)
+    assert low == pytest.approx(0.2, abs=0.03)  # their share of the messages
+    assert len(kept) == pytest.approx(40_000 * 0.05, rel=0.1)
+    alike = (chat(2000, 2) * 5)[: len(rows)]
+    familiar = [row | {"text": each.text} for row, each in zip(rows, alike, strict=True)]
+    strange = [
+        row | {"text": f"낯선 말이다 {n}"} if row["reason"] == "low_margin" else row
+        for n, row in enumerate(familiar)
+    ]
+    found = [
+        production.describe(each, chat(2000, 1), options).text_drift_auc
+        for each in (familiar, strange)
+    ]
+    assert found[0] is not None
+    assert found[1] is not None
+    assert found[1][1] > found[0][2]  # a fifth of the messages speaks of something else
+    assert production.thinned([row for row in rows if row["reason"] == "low_margin"], 7) == []

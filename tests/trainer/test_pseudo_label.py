@@ -151,3 +151,14 @@ def test_ray_gives_the_same_answers(
     found = np.array([row.scores for row in rows])
     assert [row.id for row in rows] == [each.id for each in TEXTS]
     assert found == pytest.approx(predict.of(tiny_model, WORDS, options), abs=1e-5)
+
+
+@pytest.mark.usefixtures("small_parts")
+def test_labelling_that_was_killed_after_its_end_is_not_done_again(
+    tmp_path: Path, label: Label, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = label(tmp_path)
+    (tmp_path / "parts.over").mkdir()  # of which a part may be left
+    monkeypatch.delattr(pseudo_label, "label")
+    assert label(tmp_path) == done
+    assert [path.name for path in tmp_path.glob("p*")] == [pseudo_label.FILE]

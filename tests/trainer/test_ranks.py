@@ -13,7 +13,7 @@ import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from trainer import checkpoint, launch, ranks, select
-from trainer.job import FitError, Fitted, Job
+from trainer.job import FITTED, FitError, Fitted, Job
 from trainer.settings import TrainerSettings
 
 from .conftest import chat
@@ -70,7 +70,7 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
     assert trainer.returncode == -signal.SIGKILL
     whole = checkpoint.last_whole(folder / checkpoint.FOLDER)
     assert whole is not None
-    made = int(whole.rpartition("-")[2])
+    made = int(whole.name.rpartition("-")[2])
     capfd.readouterr()
     found = run(folder, two)
     assert min(shown(capfd.readouterr().err)) > made >= 2
@@ -81,6 +81,7 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
     assert all(map(math.isfinite, losses))
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
+        FITTED,
         "model/config.json",
         "model/model.safetensors",
         "model/tokenizer.json",

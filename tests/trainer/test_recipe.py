@@ -1,27 +1,48 @@
 """The whole story, on small models: it promotes what is better, and tells what it did."""
 
 import asyncio
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 from deploy import broker
 from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
-from trainer import collect, evaluate, facts, history, report, review, stage
+from trainer import (
+    base,
+    collect,
+    dataset,
+    evaluate,
+    facts,
+    history,
+    promote,
+    report,
+    review,
+    stage,
+    teach,
+)
 from trainer.collect import Waiting
 from trainer.dataset import DataError, Labelled
 from trainer.gate import Outcome
+from trainer.job import FitError
 from trainer.leakage import LeakageError
+from trainer.lineage import Lineage, Selection
+from trainer.promote import AnnounceError
 from trainer.recipe import Recipe
+from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
+from trainer.stage import Done
 from worker import registry as workers
 
+from .commands import command
 from .conftest import GOLDEN_FILLER, WORDS, chat, tsv
 from .test_collect import Topic, sample
+from .test_registry import put
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,6 +82,7 @@ def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: Trainer
         "finetune (seed)",
         "publish",
         "evaluate",
+        "promote",  # there is no champion to compare with
         "promote",
         "report",
     ]
@@ -201,3 +223,159 @@ def test_a_rollback_of_nothing_is_one_line(
         monkeypatch.setenv(name, value)
     assert program.main(["rollback"]) == 1
     assert "points at nothing yet" in capsys.readouterr().err
+
+
+def test_a_model_that_was_rolled_back_from_is_not_promoted_again(
+    given: TrainerSettings, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that was killed after its promotion is repeated; meanwhile somebody decided."""
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    easy = given.model_copy(update={"min_speed": 0.0, "max_class_drop": 1.0})
+    first = put(tiny_model, easy)
+    second = run(easy.model_copy(update={"epochs": 6}))
+    assert second.promotion is not None
+    assert promote.rollback(easy).version == first.version
+    said: list[str] = []
+    again = run(easy.model_copy(update={"epochs": 6}), said)
+    assert (again.verdict, again.promotion) == ("withdrawn", None)
+    assert f"`rollback {second.promotion.version}` points it there again" in "".join(said)
+    standing = workers.read_alias(f"registry:{given.registry}#champion")
+    assert standing.version == first.version
+    assert history.read(given.work)[-1].verdict == "withdrawn"
+    page = (report.render_last(given.work) / report.HTML).read_text()
+    assert "verdict: withdrawn" in page
+
+
+@pytest.fixture
+def stubborn(tmp_path: Path, tiny_model: Path) -> str:
+    """A model with one answer for everything, which a low learning rate does not change."""
+    model, tokenizer = base.load(str(tiny_model))
+    with torch.no_grad():
+        model.get_parameter("classifier.out_proj.bias")[0] = 50.0
+    model.save_pretrained(tmp_path / "stubborn")
+    tokenizer.save_pretrained(tmp_path / "stubborn")
+    return str(tmp_path / "stubborn")
+
+
+def test_a_first_student_with_one_answer_for_everything_is_not_promoted(
+    given: TrainerSettings, stubborn: str
+) -> None:
+    said: list[str] = []
+    still = {"student": stubborn, "student_learning_rate": 1e-12, "epochs": 1}
+    outcome = run(given.model_copy(update=still), said)
+    assert (outcome.verdict, outcome.promotion) == ("reject", None)
+    assert any("there is no champion to compare with; macro-F1 0." in line for line in said)
+    assert Registry(given.registry, given.name).alias("champion") is None
+    assert history.read(given.work)[-1].verdict == "reject"
+
+
+def test_a_registry_whose_alias_is_lost_is_one_line(given: TrainerSettings) -> None:
+    first = run(given)
+    assert first.promotion is not None
+    (Path(given.registry) / "aliases/champion.json").unlink()
+    with pytest.raises(RegistryError, match=f"points at nothing, but {first.promotion.version}"):
+        run(given.model_copy(update={"seed": 8}))
+
+
+def test_a_model_that_serves_already_is_what_students_have_to_beat(
+    tmp_path: Path,
+    given: TrainerSettings,
+    stubborn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    good = teach.teach(chat(240, 1), [], tmp_path, given.model_copy(update={"epochs": 6}))
+    assert good["macro_f1"] > 0.9
+    serving = str(tmp_path / "model")
+    assert command(given, monkeypatch, "adopt", serving) == 0
+    standing = Registry(given.registry, given.name).alias("champion")
+    assert standing is not None
+    assert f"adopt: champion is {standing.version} now" in capsys.readouterr().out
+    stated = workers.fetch(standing).folder / "manifest.json"
+    assert json.loads(stated.read_bytes())["parent"] == serving
+    weak = run(given.model_copy(update={"student": stubborn, "student_learning_rate": 1e-12}))
+    assert (weak.verdict, weak.promotion) == ("reject", None)
+    assert command(given, monkeypatch, "adopt", serving) == 1
+    assert f"points at {standing.version} already" in capsys.readouterr().err
+
+
+def test_the_alias_goes_back_while_a_run_is_at_work(
+    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quiet = options.model_copy(update={"announce": False})
+    first = put(tiny_model, quiet)
+    put(tiny_model, quiet, "2026-11-25", expected=first.version)
+    with stage.alone(options.work):
+        assert command(quiet, monkeypatch, "rollback") == 0
+    standing = Registry(options.registry, options.name).alias("champion")
+    assert standing is not None
+    assert standing.version == first.version
+
+
+def test_a_run_whose_promotion_kafka_was_not_told_of_is_reported_and_over(
+    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise AnnounceError("emotion.models could not be told")
+
+    monkeypatch.setattr(promote, "announce", away)
+    loud = given.model_copy(update={"announce": True})
+    with pytest.raises(AnnounceError, match="could not be told"):
+        run(loud)
+    (kept,) = history.read(given.work)
+    assert kept.verdict == "promote"
+    assert (report.render_last(given.work) / report.HTML).exists()
+    standing = Registry(given.registry, given.name).alias("champion")
+    assert standing is not None
+    assert standing.version == kept.version
+
+
+def test_an_arm_of_the_ablation_that_cannot_be_fitted_is_left_out(
+    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = Lineage.student
+
+    def failing(self: Lineage, name: Selection) -> Done:
+        if name == "calibrated":
+            raise FitError("the loss became NaN; lower the learning rate")
+        return student(self, name)
+
+    monkeypatch.setattr(Lineage, "student", failing)
+    said: list[str] = []
+    assert run(given.model_copy(update={"ablation": True}), said).promotion is not None
+    kept = facts.read(facts.folder(given.work, Path(history.read(given.work)[-1].student).name))
+    assert set(kept.ablation) == {"none", "seed"}
+    assert any("finetune (calibrated): the loss became NaN" in line for line in said)
+
+
+def test_what_was_compared_first_is_what_is_promoted_later(
+    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run has used its samples up: what is left would make another student."""
+    rehearsed = Recipe(given, print, {}).run(collecting=False, promoting=False)
+    assert isinstance(rehearsed, Outcome)
+    assert (rehearsed.verdict, rehearsed.promotion) == ("not asked", None)
+    kept = history.read(given.work)[-1]
+    (given.work / "history.json").unlink()
+    # As after a run that used samples up, from which replay is made.
+    history.add(given.work, kept.model_copy(update={"snapshots": ["used"]}))
+    assert command(given, monkeypatch, "promote") == 0
+    standing = Registry(given.registry, given.name).alias("champion")
+    assert standing is not None
+    shipped = workers.fetch(standing).folder / "model.safetensors"
+    student = rehearsed.student.folder / "model/model.safetensors"
+    assert shipped.read_bytes() == student.read_bytes()
+    assert len(list((given.work / "finetune").glob("[!.]*"))) == 1
+
+
+def test_a_snapshot_that_was_changed_is_one_line(given: TrainerSettings) -> None:
+    def make(folder: Path) -> dict[str, float]:
+        dataset.write_parquet(folder / collect.SAMPLES, [{"id": "a", "text": "글"}])
+        (folder / collect.QUARANTINE).write_bytes(b"{}")
+        return {}
+
+    done = stage.run(given.work, "collect", {}, {}, make)
+    (done.folder / collect.QUARANTINE).unlink()
+    with pytest.raises(DataError, match="was changed since it was collected"):
+        history.snapshots(given.work)

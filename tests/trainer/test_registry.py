@@ -58,16 +58,42 @@ def test_the_worker_finds_what_was_promoted(tiny_model: Path, given: TrainerSett
     assert (promotion.previous_version, promotion.metrics) == (None, {"macro_f1": 0.8})
 
 
-def test_rollback_goes_to_what_served_before_and_back_again(
+def test_rollback_goes_to_what_served_before_however_often_it_is_said(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    """Whoever says it again has not heard that it was done; back and forth needs a name."""
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    store = Registry(given.registry, given.name)
+    for _ in range(3):
+        assert promote.rollback(given).version == first.version
+        assert promote.rollback(given, first.version).version == first.version
+        assert store.is_withdrawn("champion", second.version)
+    assert promote.rollback(given, second.version).version == second.version
+    assert not store.is_withdrawn("champion", second.version)
+    assert promote.rollback(given, first.version).version == first.version
+    found = workers.resolve(f"registry:{given.registry}#champion")
+    assert found.model.version == first.version
+
+
+def test_a_rollback_killed_before_the_alias_moved_is_done_by_the_next(
     tiny_model: Path, given: TrainerSettings
 ) -> None:
     first = put(tiny_model, given)
     second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    Registry(given.registry, given.name).withdraw("champion", second.version)
     assert promote.rollback(given).version == first.version
-    assert promote.rollback(given).version == second.version
+
+
+def test_an_alias_that_was_lost_is_pointed_at_a_version_again(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    first = put(tiny_model, given)
+    files, root = fsspec.core.url_to_fs(given.registry)
+    files.rm_file(f"{root}/aliases/champion.json")
     assert promote.rollback(given, first.version).version == first.version
-    found = workers.resolve(f"registry:{given.registry}#champion")
-    assert found.model.version == first.version
+    with pytest.raises(RegistryError, match="is the first"):
+        promote.rollback(given)
 
 
 def test_the_command_moves_the_alias_back_and_tells_kafka(
@@ -180,6 +206,28 @@ def test_what_a_killed_trainer_left_does_not_stop_the_next(
     assert not lock.exists()
 
 
+def test_a_lock_of_the_same_process_number_in_an_earlier_life_is_nobodys(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    """A container that is started anew has its host's name, and its first process the number 1."""
+    lock = Path(options.registry) / LOCK
+    lock.parent.mkdir()
+    before = {"host": socket.gethostname(), "pid": os.getpid(), "began": "before"}
+    lock.write_text(json.dumps(before | {"since": time.time()}))
+    put(tiny_model, options)
+    assert not lock.exists()
+
+
+def test_what_is_no_lock_of_a_trainer_is_one_line(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    lock = Path(options.registry) / LOCK
+    lock.parent.mkdir()
+    lock.write_bytes(b"")
+    with pytest.raises(RegistryError, match="is no lock of a trainer; remove it"):
+        put(tiny_model, options)
+
+
 def lock_of(given: TrainerSettings) -> tuple[Any, str]:
     """The file system of the registry, and where its lock stands."""
     files, root = fsspec.core.url_to_fs(given.registry)
@@ -197,7 +245,7 @@ def test_of_two_that_find_a_dead_trainers_lock_one_gets_it(
     first, second = (Registry(given.registry, given.name) for _ in range(2))
     with ExitStack() as held:
 
-        def overtaken(_: int) -> bool:
+        def overtaken(_: object) -> bool:
             """The second has looked at the lock; before it does anything, the first has it all."""
             monkeypatch.setattr(registry, "_is_alive", is_alive)
             held.enter_context(first.alone())

@@ -60,6 +60,27 @@ def test_a_class_that_the_teacher_gets_wrong_is_not_believed() -> None:
     assert [each.pred_emotion for each in accepted] == [EMOTIONS[0]]
 
 
+def test_a_class_that_is_rare_among_the_messages_has_to_be_surer() -> None:
+    """As many items of others are taken for it as among the labels, but few are it."""
+    probabilities, labels = held_out({2: 0.95}, count=2000)
+    even: dict[str, float] = dict.fromkeys(EMOTIONS, 1 / 6)
+    rare: dict[str, float] = {name: 0.02 if name == EMOTIONS[2] else 0.98 / 5 for name in EMOTIONS}
+    found = [select.learn(probabilities, labels, prior, 0.9) for prior in (even, rare)]
+    thresholds = [policy.thresholds[EMOTIONS[2]] for policy in found]
+    assert thresholds[0] < select.NEVER == thresholds[1]
+    # Of 100 messages 2 are it and 20 of the class that is taken for it, one in 20 of these: 2 : 1.
+    assert found[0].thresholds[EMOTIONS[0]] < select.NEVER
+
+
+def test_items_of_equal_weight_count_one_each() -> None:
+    _, labels = held_out({}, count=50)
+    even = np.bincount(labels, minlength=6) / len(labels)
+    weights = select._weights(labels, dict(zip(EMOTIONS, even, strict=True)))
+    hits, trials = select._effective(weights, np.ones(len(labels), dtype=bool))
+    assert trials == pytest.approx(len(labels), rel=0.01)
+    assert hits == pytest.approx(trials)
+
+
 def test_few_held_out_labels_prove_nothing() -> None:
     probabilities, labels = held_out({}, count=10)
     policy = select.learn(probabilities, labels, {}, target=0.9)

@@ -42,6 +42,7 @@ COMMANDS = (
     "evaluate",
     "compare",
     "promote",
+    "adopt",
     "rollback",
     "report",
     "review",
