@@ -20,6 +20,7 @@ from tests.kafka import verifier
 from tests.kafka.harness import Input, send
 
 SETTLE_SECONDS: Final = 120.0
+SHORT_SECONDS: Final = 20.0
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
 TRANSACTION: Final = 50  # records
 WHOLE: Final = 2 * TRANSACTION  # of every three transactions, two are committed
@@ -38,11 +39,13 @@ async def play(
 ) -> Result:
     """Run one cell with `messages` messages for a main cell. The same seed, the same faults.
 
-    `short`: each fault of a cell that repeats its faults comes once. `pace`: how many times as long
-    the messages of a main cell take to come.
+    `short`: each fault of a cell that repeats its faults comes once, and messages for
+    `SHORT_SECONDS` at most. `pace`: how many times as long those of a main cell take to come.
     """
     count = max(500, int(messages * cell.share) // WHOLE * WHOLE)
-    seconds = cell.seconds * (0.7 if short else 1.0) * (pace if cell.main else 1.0)
+    seconds = cell.seconds * (pace if cell.main else 1.0)
+    if short:
+        seconds = min(0.7 * seconds, SHORT_SECONDS)
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )
