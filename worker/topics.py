@@ -69,27 +69,27 @@ async def create(
         if not replication:
             cluster = await admin.describe_cluster()
             replication = min(3, len(cluster["brokers"]))
-        made: list[tuple[str, bool]] = []
-        for topic in topics:
-            if topic.name in existing:
-                made.append((topic.name, False))
-                continue
-            # Else an output that its leader alone has seen counts as written, and goes with it.
-            safe = {"min.insync.replicas": "2"} if replication >= SAFE_REPLICATION else {}
-            config = {**safe, **topic.config}
-            new = NewTopic(topic.name, topic.partitions, replication, topic_configs=config)
-            response = await admin.create_topics([new])
-            for name, code, *message in response.topic_errors:
-                error = for_code(code)
-                if code and error is not TopicAlreadyExistsError:
-                    detail = message[0] if message and message[0] else error.__name__
-                    raise KafkaProblemError(f"the topic {name} cannot be created: {detail}")
-                made.append((name, code == 0))
+        # Else an output that its leader alone has seen counts as written, and goes with it.
+        safe = {"min.insync.replicas": "2"} if replication >= SAFE_REPLICATION else {}
+        missing = [
+            NewTopic(each.name, each.partitions, replication, topic_configs=safe | each.config)
+            for each in topics
+            if each.name not in existing
+        ]
+        answers = (await admin.create_topics(missing)).topic_errors if missing else []
     finally:
         await admin.close()
-    if any(new for _, new in made):
+    made = set()
+    for name, code, *message in answers:
+        error = for_code(code)
+        if code and error is not TopicAlreadyExistsError:
+            detail = message[0] if message and message[0] else error.__name__
+            raise KafkaProblemError(f"the topic {name} cannot be created: {detail}")
+        if not code:
+            made.add(name)
+    if made:
         await _spread(connection, {topic.name for topic in topics})
-    return made
+    return [(topic.name, topic.name in made) for topic in topics]
 
 
 async def _spread(connection: dict[str, Any], names: set[str]) -> None:

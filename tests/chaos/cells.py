@@ -288,8 +288,9 @@ KILL: Final = {"nth": 10, "do": "kill"}
 SESSIONS: Final = 2 * SESSION_MS / 1000
 
 EXACTLY_ONCE: Final = (
-    Cell("no fault", nothing, seconds=5),
-    Cell("workers: one more", add, workers=2, recovery=5),
+    # Where time is short, others show what those show that are left out.
+    Cell("no fault", nothing, seconds=5, long=True),
+    Cell("workers: one more", add, workers=2, recovery=5, long=True),
     Cell("workers: clean stops", clean_stop, seconds=25, recovery=5),
     Cell("workers: kill -9 at random", kill_at_random, seconds=30, recovery=SESSIONS),
     Cell(
@@ -312,7 +313,13 @@ EXACTLY_ONCE: Final = (
         sabotage={"at": "after_commit", **KILL},
         recovery=SESSIONS,
     ),
-    Cell("workers: zombie, frozen at random", zombie_at_random, seconds=25, recovery=SESSIONS),
+    Cell(
+        "workers: zombie, frozen at random",
+        zombie_at_random,
+        seconds=25,
+        recovery=SESSIONS,
+        long=True,
+    ),
     Cell(
         "workers: zombie, frozen before the offsets",
         zombie_by_itself,

@@ -20,7 +20,7 @@ from tests.kafka import verifier
 from tests.kafka.harness import Input, send
 
 SETTLE_SECONDS: Final = 120.0
-SHORT_SECONDS: Final = 20.0
+SHORT_SECONDS: Final = 15.0
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
 TRANSACTION: Final = 50  # records
 WHOLE: Final = 2 * TRANSACTION  # of every three transactions, two are committed
@@ -45,7 +45,7 @@ async def play(
     count = max(500, int(messages * cell.share) // WHOLE * WHOLE)
     seconds = cell.seconds * (pace if cell.main else 1.0)
     if short:
-        seconds = min(0.7 * seconds, SHORT_SECONDS)
+        seconds = min(seconds / 2, SHORT_SECONDS)
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )
