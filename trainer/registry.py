@@ -8,10 +8,8 @@ back from it; `promote.lock` stands while somebody writes.
 import hashlib
 import os
 import secrets
-import socket
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,11 +22,9 @@ from tqdm import tqdm
 from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
-from trainer import stage
+from trainer import lock, stage
 
 BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
-LOCK: Final = "promote.lock"
-LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
 
 
 class RegistryError(Exception):
@@ -182,67 +178,20 @@ class Registry:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Hold the registry, and clean what a crash left. Raises RegistryError where it is held."""
-        path = f"{self._root}/{LOCK}"
-        me = os.getpid()
-        holder = {
-            "host": socket.gethostname(),
-            "pid": me,
-            "began": _began(me),
-            "since": time.time(),
-        }
-        body = orjson.dumps(holder)
-        try:
-            self._files.makedirs(self._root, exist_ok=True)
-            self._break_stale(path)
-            self._create(path, body)
-        except FileExistsError:
-            raise RegistryError(f"another trainer is writing to {self._root}; {path}") from None
-        except OSError as error:
-            raise RegistryError(f"{self._root} cannot be written to: {_line(error)}") from error
-        try:
+        with ExitStack() as holding:
+            try:
+                holding.enter_context(lock.held(self._files, self._root))
+            except FileExistsError:
+                path = f"{self._root}/{lock.LOCK}"
+                message = f"another trainer is writing to {self._root}; {path}"
+                raise RegistryError(message) from None
+            except ValueError as error:
+                raise RegistryError(str(error)) from None
+            except OSError as error:
+                message = f"{self._root} cannot be written to: {_line(error)}"
+                raise RegistryError(message) from error
             self._clean()
             yield
-        finally:
-            with suppress(FileNotFoundError):
-                if self._files.cat_file(path) == body:  # who took us for dead has it now
-                    self._files.rm_file(path)
-
-    def _create(self, path: str, body: bytes) -> None:
-        """Write a file that must not be there, all of it or nothing. Raises FileExistsError."""
-        if isinstance(self._files, LocalFileSystem):
-            partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
-            try:
-                partial.write_bytes(body)
-                os.link(partial, path)
-            except FileExistsError:
-                raise
-            except OSError:  # a disk without hard links
-                with Path(path).open("xb") as file:
-                    file.write(body)
-            finally:
-                partial.unlink(missing_ok=True)
-        else:
-            self._files.pipe_file(path, body, mode="create")
-
-    def _break_stale(self, path: str) -> None:
-        try:
-            body = self._files.cat_file(path)
-        except FileNotFoundError:
-            return
-        try:
-            holder: dict[str, Any] = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            raise RegistryError(f"{path} is no lock of a trainer; remove it") from None
-        here = holder.get("host") == socket.gethostname()
-        old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
-        if (here and not _is_alive(holder)) or (not here and old):
-            aside = f"{path}.{secrets.token_hex(4)}.stale"
-            with suppress(FileNotFoundError):  # another trainer moved it first
-                self._files.mv(path, aside)
-                moved = self._files.cat_file(aside)
-                self._files.rm_file(aside)
-                if moved != body:  # another trainer broke it since, and holds this one
-                    self._create(path, moved)
 
     def _clean(self) -> None:
         """Half-written versions: no alias can point at them, since their manifest is missing."""
@@ -315,33 +264,6 @@ def state(  # noqa: PLR0913  (what a manifest states)
         "int8": int8,
     }
     return ModelManifest.model_validate(facts)
-
-
-def _is_alive(holder: Mapping[str, Any]) -> bool:
-    """Whether the process that took a lock on this machine still runs.
-
-    Its number alone does not tell: in a container that was started anew the first process has it,
-    too, and after a reboot any other.
-    """
-    pid = int(holder.get("pid", 0))
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    known = {holder.get("began"), _began(pid)} - {None}  # what nobody tells is no difference
-    return pid > 0 and len(known) < 2  # noqa: PLR2004  (two differ)
-
-
-def _began(pid: int) -> str | None:
-    """When a process began, by the clock of this boot; None where nobody tells (no Linux)."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
 
 
 def _line(error: BaseException) -> str:

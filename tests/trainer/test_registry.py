@@ -15,8 +15,10 @@ import pytest
 
 from schemas.manifest import FILE_NAME
 from schemas.promotion import ModelPromotion
-from trainer import promote, registry
-from trainer.registry import LOCK, LOCK_SECONDS, Registry, RegistryError
+from trainer import lock as locks
+from trainer import promote
+from trainer.lock import LOCK, LOCK_SECONDS
+from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
 from worker import registry as workers
 from worker.config import ModelError
@@ -241,17 +243,17 @@ def test_of_two_that_find_a_dead_trainers_lock_one_gets_it(
     files, path = lock_of(given)
     dead = {"host": socket.gethostname(), "pid": 0, "since": time.time()}
     files.pipe_file(path, json.dumps(dead).encode())
-    is_alive = registry._is_alive
+    is_alive = locks._is_alive
     first, second = (Registry(given.registry, given.name) for _ in range(2))
     with ExitStack() as held:
 
         def overtaken(_: object) -> bool:
             """The second has looked at the lock; before it does anything, the first has it all."""
-            monkeypatch.setattr(registry, "_is_alive", is_alive)
+            monkeypatch.setattr(locks, "_is_alive", is_alive)
             held.enter_context(first.alone())
             return False
 
-        monkeypatch.setattr(registry, "_is_alive", overtaken)
+        monkeypatch.setattr(locks, "_is_alive", overtaken)
         with pytest.raises(RegistryError, match="another trainer is writing"), second.alone():
             pass
         assert json.loads(files.cat_file(path))["pid"] == os.getpid()

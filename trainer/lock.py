@@ -1,0 +1,103 @@
+"""One trainer at a time writes to a registry: the lock it holds, and that a crash may leave."""
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from fsspec.implementations.local import LocalFileSystem
+
+LOCK: Final = "promote.lock"
+LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
+
+
+@contextmanager
+def held(files: Any, root: str) -> Iterator[None]:  # noqa: ANN401  (fsspec is not annotated)
+    """Hold the folder `root` of an fsspec file system.
+
+    Raises FileExistsError where another trainer holds it, ValueError where something else stands
+    in the lock's place, and OSError.
+    """
+    path, me = f"{root}/{LOCK}", os.getpid()
+    holder = {"host": socket.gethostname(), "pid": me, "began": _began(me), "since": time.time()}
+    body = orjson.dumps(holder)
+    files.makedirs(root, exist_ok=True)
+    _break_stale(files, path)
+    _create(files, path, body)
+    try:
+        yield
+    finally:
+        with suppress(FileNotFoundError):
+            if files.cat_file(path) == body:  # who took us for dead has it now
+                files.rm_file(path)
+
+
+def _create(files: Any, path: str, body: bytes) -> None:  # noqa: ANN401
+    """Write a file that must not be there, all of it or nothing. Raises FileExistsError."""
+    if isinstance(files, LocalFileSystem):
+        partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
+        try:
+            partial.write_bytes(body)
+            os.link(partial, path)
+        except FileExistsError:
+            raise
+        except OSError:  # a disk without hard links
+            with Path(path).open("xb") as file:
+                file.write(body)
+        finally:
+            partial.unlink(missing_ok=True)
+    else:
+        files.pipe_file(path, body, mode="create")
+
+
+def _break_stale(files: Any, path: str) -> None:  # noqa: ANN401
+    try:
+        body = files.cat_file(path)
+    except FileNotFoundError:
+        return
+    try:
+        holder: dict[str, Any] = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise ValueError(f"{path} is no lock of a trainer; remove it") from None
+    here = holder.get("host") == socket.gethostname()
+    old = time.time() - float(holder.get("since", 0)) > LOCK_SECONDS
+    if (here and not _is_alive(holder)) or (not here and old):
+        aside = f"{path}.{secrets.token_hex(4)}.stale"
+        with suppress(FileNotFoundError):  # another trainer moved it first
+            files.mv(path, aside)
+            moved = files.cat_file(aside)
+            files.rm_file(aside)
+            if moved != body:  # another trainer broke it since, and holds this one
+                _create(files, path, moved)
+
+
+def _is_alive(holder: Mapping[str, Any]) -> bool:
+    """Whether the process that took a lock on this machine still runs.
+
+    Its number alone does not tell: in a container that was started anew the first process has it,
+    too, and after a reboot any other.
+    """
+    pid = int(holder.get("pid", 0))
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    known = {holder.get("began"), _began(pid)} - {None}  # what nobody tells is no difference
+    return pid > 0 and len(known) < 2  # noqa: PLR2004  (two differ)
+
+
+def _began(pid: int) -> str | None:
+    """When a process began, by the clock of this boot; None where nobody tells (no Linux)."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return f"{boot} {stat.rpartition(')')[2].split()[19]}"
