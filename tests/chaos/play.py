@@ -20,7 +20,7 @@ from tests.kafka import verifier
 from tests.kafka.harness import Input, send
 
 SETTLE_SECONDS: Final = 120.0
-SHORT_SECONDS: Final = 15.0
+SHORT_SECONDS: Final = 12.0
 TEXTS: Final = Path(__file__).parents[2] / "data" / "train.tsv"
 TRANSACTION: Final = 50  # records
 WHOLE: Final = 2 * TRANSACTION  # of every three transactions, two are committed
@@ -40,12 +40,13 @@ async def play(
     """Run one cell with `messages` messages for a main cell. The same seed, the same faults.
 
     `short`: each fault of a cell that repeats its faults comes once, and messages for
-    `SHORT_SECONDS` at most. `pace`: how many times as long those of a main cell take to come.
+    a third of the time, `SHORT_SECONDS` at most. `pace`: how many times as long those of a main
+    cell take to come.
     """
     count = max(500, int(messages * cell.share) // WHOLE * WHOLE)
     seconds = cell.seconds * (pace if cell.main else 1.0)
     if short:
-        seconds = min(seconds / 2, SHORT_SECONDS)
+        seconds = min(seconds / 3, SHORT_SECONDS)
     scene = Scene(
         brokers, f"{seed} {cell.name}", dict(cell.settings), real=cell.input == "sentences"
     )

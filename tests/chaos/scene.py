@@ -88,7 +88,8 @@ class Scene:
         self.taken: list[float] = []  # monotonic seconds: when the cluster took a chunk of them
         self.fed_at = 0.0  # monotonic seconds: the last message was sent
         self.partitions = PARTITIONS  # of the input, now
-        self.flowing = asyncio.Event()  # cleared: no messages for a while
+        self.rest_at: int | None = None  # messages, after which none come until `flowing` is set
+        self.flowing = asyncio.Event()
         self.flowing.set()
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="maum-chaos-"))
@@ -220,19 +221,21 @@ class Scene:
     async def stream(self, inputs: Iterator[harness.Input], count: int, seconds: float) -> None:
         """Send `count` evenly over `seconds`, or as fast as the cluster takes them if slower.
 
-        Nothing is sent while `flowing` is cleared, and nothing is caught up afterwards.
+        At `rest_at` it waits for `flowing`, and nothing is caught up afterwards.
         """
         began, taken = monotonic(), 0
         while taken < count:
-            if not self.flowing.is_set():
-                held = monotonic()
-                await self.flowing.wait()
-                began += monotonic() - held
-            due = min(count, int((monotonic() - began) / seconds * count) + 1)
+            most = count if self.rest_at is None else self.rest_at
+            due = min(most, int((monotonic() - began) / seconds * count) + 1)
             chunk = [each for _, each in zip(range(due - taken), inputs, strict=False)]
             self.sent += await harness.send(self.producer, self.settings.input_topic, chunk)
             self.taken.append(monotonic())
             taken = due
+            if taken == self.rest_at:
+                held, self.rest_at = monotonic(), None
+                self.flowing.clear()
+                await self.flowing.wait()
+                began += monotonic() - held
             await asyncio.sleep(CHUNK_SECONDS)  # the schedule itself
 
     # Time
