@@ -123,9 +123,8 @@ def main() -> int:
         print(f"{options.write} is left as it is: its table is of all cells")
     elif options.write:
         asked = f"--seed {options.seed} --rounds {options.rounds} --others {others}"
-        table.write(
-            options.write, results, f"{asked} --messages {options.messages} --pace {options.pace:g}"
-        )
+        asked += f" --messages {options.messages} --pace {options.pace:g}"
+        table.write(options.write, results, asked, _code())
     broken = {cell.name for cell in cells if cell.broken}
     # Each control has to be caught once; it need not do harm each time.
     caught = {each.cell for each in results if each.caught}

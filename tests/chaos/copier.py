@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,12 +23,13 @@ from pydantic import BaseModel
 from tests.kafka.harness import FakeEngine, classifier
 from worker import __main__ as program
 from worker import consumer, parts, publisher, serve
-from worker.classifier import Tokenized
+from worker.classifier import Classifier, Tokenized
 from worker.codec import Output
 from worker.committed import StableOffsetFetch
 
-Point = Literal["before_offsets", "before_commit", "after_commit", "engine", "tokenizer"]
+Point = Literal["after_send", "before_commit", "after_commit", "engine", "tokenizer"]
 Deed = Literal["kill", "stop", "sleep", "wait"]
+Tokenize = Callable[[Sequence[str]], list[Tokenized]]
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +45,7 @@ class Sabotage(BaseModel):
     shared_producer: bool = False  # nobody is fenced: the negative control
     batch_seconds: float = 0.0  # how long a batch takes
     real: bool = False  # the settings' own model
+    count: Path | None = None  # a file that tells how many texts were tokenised
     times: ClassVar[int] = 0
 
     def _due(self, point: Point) -> bool:
@@ -55,9 +57,16 @@ class Sabotage(BaseModel):
         log.warning("sabotage", at=point, do=self.do)
         return True
 
-    async def here(self, point: Point, name: str) -> None:
-        """A point of transaction (or outside of one, group) `name` is reached."""
+    async def here(
+        self, point: Point, name: str, delivered: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """A point of transaction (or outside of one, group) `name` is reached.
+
+        `delivered`: waits until the brokers have what was sent.
+        """
         if self._due(point):
+            if delivered is not None:
+                await delivered()
             if self.do == "sleep":
                 await asyncio.sleep(self.seconds)
             elif self.do == "wait":
@@ -67,6 +76,21 @@ class Sabotage(BaseModel):
                     await asyncio.sleep(0.01)
             else:
                 os.kill(os.getpid(), signal.SIGKILL if self.do == "kill" else signal.SIGSTOP)
+
+    def watched(self, tokenize: Tokenize) -> Tokenize:
+        """`tokenize`, which may hang, and whose texts are counted even if the process is killed."""
+        count = 0
+        file = os.open(self.count, os.O_CREAT | os.O_WRONLY) if self.count else None
+
+        def tokenized(texts: Sequence[str]) -> list[Tokenized]:
+            nonlocal count
+            self.hold_up("tokenizer")
+            count += len(texts)
+            if file is not None:
+                os.pwrite(file, count.to_bytes(8), 0)
+            return tokenize(texts)
+
+        return tokenized
 
     def hold_up(self, point: Point) -> None:
         """A thread's work begins: on the device, or in the tokenizer."""
@@ -80,12 +104,13 @@ class Producer(AIOKafkaProducer):  # type: ignore[misc]  # aiokafka is untyped
     sabotage = Sabotage()
 
     async def send_offsets_to_transaction(self, *given: Any) -> None:  # noqa: ANN401
-        await self.sabotage.here("before_offsets", self._txn_manager.transactional_id)
+        name = self._txn_manager.transactional_id
+        await self.sabotage.here("after_send", name, self.flush)
         await super().send_offsets_to_transaction(*given)
 
     async def commit_transaction(self) -> None:
         name = self._txn_manager.transactional_id
-        await self.sabotage.here("before_commit", name)
+        await self.sabotage.here("before_commit", name, self.flush)
         await super().commit_transaction()
         await self.sabotage.here("after_commit", name)
 
@@ -165,16 +190,14 @@ def main() -> int:
         # Reading stable offsets alone waits for the zombie's commit, and so hides the fault.
         StableOffsetFetch.prepare = unstable
         serve.TransactionalPublisher = SharedProducer  # type: ignore[attr-defined,assignment]
-    if not sabotage.real:
-        instant = classifier(Engine(sabotage))
-        tokenize = instant.tokenize
+    make = parts.classifier
 
-        def tokenized(texts: Sequence[str]) -> list[Tokenized]:
-            sabotage.hold_up("tokenizer")
-            return tokenize(texts)
+    def classifier_of(*given: Any) -> Classifier:  # noqa: ANN401
+        made = make(*given) if sabotage.real else classifier(Engine(sabotage))
+        made.tokenize = sabotage.watched(made.tokenize)  # type: ignore[assignment,method-assign]
+        return made
 
-        instant.tokenize = tokenized  # type: ignore[method-assign]
-        parts.classifier = lambda *_: instant
+    parts.classifier = classifier_of  # type: ignore[assignment]
     return program.main(["run"])
 
 

@@ -1,10 +1,10 @@
 """What a cell came to: counted, and held against a run without faults."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from unittest import mock
 
 from aiokafka.consumer.fetcher import PartitionRecords
@@ -33,8 +33,9 @@ class Result:
     lost: int = 0
     repeated: int = 0
     out_of_order: int = 0
-    aborted: int = 0  # markers of aborted transactions, of every output partition they wrote to
-    reprocessed: int = 0  # results written and aborted, or written again
+    aborted: int = 0  # transactions, at least: as many as one output partition has markers of
+    again: int = 0  # messages that were processed once more
+    in_vain: int = 0  # results written and aborted, or written again
     silence: float = 0.0  # seconds that the longest-waiting partition was without an event
     seconds: float = 0.0
     faults: list[str] = field(default_factory=list)
@@ -50,7 +51,8 @@ class Result:
         return (
             f"{self.cell}: {self.messages} messages, {self.results} results, {self.lost} lost, "
             f"{self.repeated} repeated, {self.out_of_order} out of order; {self.aborted} "
-            f"transactions aborted, {self.reprocessed} results written in vain; "
+            f"transactions aborted, {self.again} messages processed again, {self.in_vain} results "
+            f"written in vain; "
             f"{self.silence:.1f} s of silence; {self.seconds:.0f} s"
         )
 
@@ -58,22 +60,30 @@ class Result:
 async def judge(scene: Scene, cell: Cell, result: Result) -> None:
     """Read all outputs, and write into `result` what was found."""
     servers, settings = scene.brokers.bootstrap_servers, scene.settings
-    aborts: set[tuple[Any, int]] = set()
+    aborts: set[Abort] = set()
     with _counting(aborts):
         seen = await _read(servers, settings)
     problems = scene.problems + await _unfinished(servers, settings)
-    if len(scene.sent) != scene.messages:
-        problems.append(f"{len(scene.sent)} messages were sent, not {scene.messages}")
-    problems += unlike_sent(scene.sent, seen.inputs, compacted=cell.input == "compacted")
+    if len(scene.sender.sent) != scene.messages:
+        problems.append(f"{len(scene.sender.sent)} messages were sent, not {scene.messages}")
+    problems += unlike_sent(scene.sender.sent, seen.inputs, compacted=cell.input == "compacted")
     wanted = None if cell.input == "sentences" else expect
     report = verifier.judge(seen, settings, wanted, repeats=cell.at_least_once)
     problems += report.problems
-    problems += _unlike_reference(seen, settings, _classifier(real=cell.input == "sentences"))
+    wanted_of = reference.published(
+        seen.inputs, settings, _classifier(real=cell.input == "sentences")
+    )
+    problems += _unlike_reference(seen, settings, wanted_of)
+    problems += _unused(scene, seen)
     problems += _seen_otherwise_during(scene, seen)
     since = scene.faults[0][1] if scene.faults else 0.0
-    ends = [*(at for _, at in scene.faults[1:]), scene.fed_at]
+    # Of a compacted topic all was there before the faults.
+    last = scene.watcher.last if cell.input == "compacted" else scene.sender.last
+    ends = [*(at for _, at in scene.faults[1:]), last]
     for (name, at), until in zip(scene.faults, ends, strict=False):
-        silence = scene.watcher.silence(settings.emotion_topic, at, max(at, until), scene.taken)
+        silence = scene.watcher.silence(
+            settings.emotion_topic, at, max(at, until), scene.sender.taken
+        )
         result.faults.append(f"{name} at {at - since:.1f} s, {silence:.1f} s of silence")
         result.silence = max(result.silence, silence)
     # A small run shares its machine with whatever else CI does: it counts, and measures nothing.
@@ -83,8 +93,9 @@ async def judge(scene: Scene, cell: Cell, result: Result) -> None:
     result.lost = report.counts["lost"]
     result.repeated = report.counts["repeated"]
     result.out_of_order = report.counts["out of order"]
-    result.aborted = sum(at.topic != settings.input_topic for at, _ in aborts)
-    result.reprocessed = await _reprocessed(servers, settings, seen)
+    result.aborted = transactions(each for each in aborts if each.topic != settings.input_topic)
+    result.again = sum(each.taken_in for each in scene.copiers) - wanted_of.messages
+    result.in_vain = await _in_vain(servers, settings, seen)
     if cell.aborts and not result.aborted:
         problems.append("no transaction was aborted: nothing is proven")
     result.problems = _shortened(problems)
@@ -136,19 +147,24 @@ async def _unfinished(servers: str, settings: WorkerSettings) -> list[str]:
 
 
 def _unlike_reference(
-    seen: verifier.Seen, settings: WorkerSettings, model: Classifier
+    seen: verifier.Seen, settings: WorkerSettings, expected: reference.Published
 ) -> list[str]:
-    expected = reference.published(seen.inputs, settings, model)
     found = []
     for record in (*seen.events, *seen.reviews, *seen.letters):
         letter = record.topic == settings.dead_letter_topic
         place = verifier._letter_source(record) if letter else verifier._source(record)
-        wanted = [each for each in expected.get(place, []) if each.topic == record.topic]
+        wanted = [each for each in expected.outputs.get(place, []) if each.topic == record.topic]
         if not wanted:
             found.append(f"{place}: a fault-free run publishes nothing to {record.topic}")
         elif difference := reference.difference(wanted[0], record):
             found.append(f"{place}: not as in a fault-free run: {difference}")
     return found
+
+
+def _unused(scene: Scene, seen: verifier.Seen) -> list[str]:
+    """Partitions that a fault made, and nothing came to."""
+    unused = set(range(scene.partitions)) - {each.partition for each in seen.inputs}
+    return [f"no message came to partitions {sorted(unused)}: nothing is proven"] if unused else []
 
 
 def _seen_otherwise_during(scene: Scene, seen: verifier.Seen) -> list[str]:
@@ -164,7 +180,7 @@ def _seen_otherwise_during(scene: Scene, seen: verifier.Seen) -> list[str]:
     return found
 
 
-async def _reprocessed(servers: str, settings: WorkerSettings, seen: verifier.Seen) -> int:
+async def _in_vain(servers: str, settings: WorkerSettings, seen: verifier.Seen) -> int:
     """Results that were written but did not count: aborted, or repeats."""
     written = 0
     for topic in (settings.emotion_topic, settings.dead_letter_topic):
@@ -174,14 +190,38 @@ async def _reprocessed(servers: str, settings: WorkerSettings, seen: verifier.Se
     return written - len(distinct)
 
 
-def _counting(aborts: set[tuple[Any, int]]) -> Any:  # noqa: ANN401
-    """Collect the abort markers that a reader meets: partition and offset."""
+class Abort(NamedTuple):
+    """A marker of an aborted transaction in one partition."""
+
+    topic: str
+    partition: int
+    offset: int
+    producer: tuple[int, int]  # its id and epoch
+
+
+def transactions(aborts: Iterable[Abort]) -> int:
+    """How many were aborted, at least (pure).
+
+    A transaction has a marker in each partition that it wrote to, and of one producer and epoch
+    there can be several.
+    """
+    markers = Counter((each.producer, each.topic, each.partition) for each in aborts)
+    most: Counter[tuple[int, int]] = Counter()
+    for (producer, *_), count in markers.items():
+        most[producer] = max(most[producer], count)
+    return most.total()
+
+
+def _counting(aborts: set[Abort]) -> Any:  # noqa: ANN401
+    """Collect the abort markers that a reader meets."""
     found = PartitionRecords._contains_abort_marker
 
     def noted(self: Any, batch: Any) -> bool:  # noqa: ANN401
         aborted = bool(found(self, batch))
         if aborted:
-            aborts.add((self._tp, batch.base_offset))
+            producer = batch.producer_id, batch.producer_epoch
+            at = self._tp
+            aborts.add(Abort(at.topic, at.partition, batch.base_offset, producer))
         return aborted
 
     return mock.patch.object(PartitionRecords, "_contains_abort_marker", noted)

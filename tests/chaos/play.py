@@ -61,7 +61,7 @@ async def play(
     except TimeoutError as error:
         result.problems.append(f"not played to the end: {error} (logs: {scene.folder})")
     finally:
-        result.messages = len(scene.sent)
+        result.messages = len(scene.sender.sent)
         await scene.close(keep=bool(result.problems))
     result.seconds = monotonic() - began
     return result
@@ -81,9 +81,9 @@ async def _run(scene: Scene, cell: Cell, count: int, seconds: float) -> None:
     feeding = asyncio.create_task(_feed(scene, cell, count, seconds))
     try:
         await cell.faults(scene)
-        scene.flowing.set()
+        scene.sender.waiting = False
+        scene.sender.flowing.set()
         await feeding
-        scene.fed_at = monotonic()
     finally:
         feeding.cancel()
 
@@ -100,7 +100,7 @@ async def _feed(scene: Scene, cell: Cell, count: int, seconds: float) -> None:
     spread = (
         each._replace(partition=number % scene.partitions) for number, each in enumerate(inputs)
     )
-    await scene.stream(spread, count, seconds)
+    await scene.sender.stream(spread, count, seconds)
 
 
 async def _feed_transactions(scene: Scene, count: int, seconds: float) -> None:
@@ -120,18 +120,19 @@ async def _feed_transactions(scene: Scene, count: int, seconds: float) -> None:
                 await producer.abort_transaction()
             else:
                 await producer.commit_transaction()
-                scene.sent += sent
+                scene.sender.took(sent)
             # The schedule itself.
             await asyncio.sleep(max(0.0, began + number * seconds / transactions - monotonic()))
 
 
 async def _fill_compacted(scene: Scene, count: int) -> None:
     """Keys that come again and again, and tombstones; wait until the cleaner has made holes."""
+    scene.sender.waiting = False  # all of it is there before the faults
     keyed = (
         each._replace(key=f"user{number // PARTITIONS % (count // PARTITIONS // 3)}".encode())
         for number, each in enumerate(feed.mixed(count))
     )
-    await scene.stream(keyed, count, 5.0)
+    await scene.sender.stream(keyed, count, 5.0)
     deadline = monotonic() + 60
     while len(await verifier.read(scene.brokers.bootstrap_servers, scene.settings.input_topic)) > (
         count * 0.9
@@ -142,7 +143,7 @@ async def _fill_compacted(scene: Scene, count: int) -> None:
         # The cleaner takes closed segments only: one more record closes them, in its own time.
         fillers = (each._replace(key=b"filler") for each in feed.mixed(FILLERS))
         scene.messages += FILLERS
-        await scene.stream(fillers, FILLERS, 1.0)
+        await scene.sender.stream(fillers, FILLERS, 1.0)
 
 
 @asynccontextmanager

@@ -32,10 +32,11 @@ class Network:
         """Nothing passes any more, and nobody is told: a cable pulled."""
         self._open.clear()
 
-    def reset(self) -> None:
-        """End every connection: a firewall restarted."""
+    def reset(self) -> int:
+        """End every connection, as a firewall that restarts does; how many there were."""
         for writer in self._connections:
             writer.transport.abort()
+        return len(self._connections)
 
     def mend(self) -> None:
         """All passes again."""

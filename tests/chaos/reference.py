@@ -1,7 +1,7 @@
 """What a run without faults publishes, by the worker's own pure parts and without Kafka."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -19,10 +19,17 @@ TOLERANCE: Final = 1e-4  # of scores: the rows of a batch round differently in o
 BATCH: Final = 32
 
 
+class Published(NamedTuple):
+    """What comes of the input."""
+
+    outputs: dict[Place, list[Output]]  # of each record, by partition and offset
+    messages: int  # that can be read, and so are tokenised
+
+
 def published(
     records: Sequence[Any], settings: WorkerSettings, classifier: Classifier
-) -> dict[Place, list[Output]]:
-    """The outputs of each input record, by partition and offset."""
+) -> Published:
+    """The outputs of each input record."""
     router = Router(settings)
     made: dict[Place, list[Output]] = {}
     waiting = []
@@ -46,7 +53,7 @@ def published(
         else:
             outcome = router.route(record, chat, verdict, classifier.model, each.truncated, 0)
         made[place] = list(outcome.outputs)
-    return made
+    return Published(made, len(waiting))
 
 
 def _decisions(

@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
@@ -24,6 +24,7 @@ from deploy.kafka.cluster import Role
 from deploy.kafka.node import Node
 from deploy.process import Process
 from tests.chaos.feed import PARTITIONS
+from tests.chaos.sender import Sender
 from tests.chaos.watch import Watcher
 from tests.kafka import harness, verifier
 from worker import topics
@@ -32,10 +33,11 @@ if TYPE_CHECKING:
     from worker.settings import WorkerSettings
 
 ROOT: Final = Path(__file__).parents[2]
-CHUNK_SECONDS: Final = 0.05
 SESSION_MS: Final = 6000  # the shortest that Apache Kafka allows by default
 READY_SECONDS: Final = 60.0
 EXIT_SECONDS: Final = 30.0
+LEFT_SECONDS: Final = 5.0
+MOVED_SECONDS: Final = 15.0
 
 
 @dataclass(slots=True)
@@ -51,6 +53,12 @@ class Copier:
     def says(self, event: str) -> int:
         """How often it logged `event`."""
         return self.log_file.read_bytes().count(b'"event": "%s' % event.encode())
+
+    @property
+    def taken_in(self) -> int:
+        """Messages whose texts it has tokenised."""
+        path = self.log_file.with_suffix(".count")
+        return int.from_bytes(path.read_bytes()) if path.exists() else 0
 
     def tail(self) -> str:
         """Its last lines."""
@@ -83,14 +91,8 @@ class Scene:
         self.problems: list[str] = []
         self.copiers: list[Copier] = []
         self.messages = 0  # of this cell, as planned
-        self.sent: list[harness.Input] = []  # acknowledged and, in transactions, committed
         self.short = False  # each fault once
-        self.taken: list[float] = []  # monotonic seconds: when the cluster took a chunk of them
-        self.fed_at = 0.0  # monotonic seconds: the last message was sent
         self.partitions = PARTITIONS  # of the input, now
-        self.rest_at: int | None = None  # messages, after which none come until `flowing` is set
-        self.flowing = asyncio.Event()
-        self.flowing.set()
         self.closers: list[Callable[[], Awaitable[None]]] = []
         self.folder = Path(tempfile.mkdtemp(prefix="maum-chaos-"))
         outputs = [
@@ -99,12 +101,7 @@ class Scene:
             self.settings.dead_letter_topic,
         ]
         self.watcher = Watcher(brokers.bootstrap_servers, outputs)
-        self.producer = AIOKafkaProducer(
-            bootstrap_servers=brokers.bootstrap_servers,
-            enable_idempotence=True,
-            linger_ms=2,
-            request_timeout_ms=120_000,  # the feeder outlasts what is done to the brokers
-        )
+        self.sender = Sender(brokers.bootstrap_servers, self.settings.input_topic)
 
     # Workers
 
@@ -121,7 +118,10 @@ class Scene:
             "WORKER_ADMIN_PORT": "0",
             "WORKER_THREADS": "1",
             "PYTHONPATH": str(ROOT),
-            "CHAOS": orjson.dumps({"real": self.real, **sabotage}, default=str).decode(),
+            "CHAOS": orjson.dumps(
+                {"real": self.real, "count": log_file.with_suffix(".count"), **sabotage},
+                default=str,
+            ).decode(),
         }
         command = [sys.executable, "-m", "tests.chaos.copier"]
         process = Process(command, log_file, self.folder, environment=environment)
@@ -199,6 +199,17 @@ class Scene:
         if taken() == before:
             self.problems.append(f"nobody took over from {copier.name}: nothing is proven")
 
+    @asynccontextmanager
+    async def dropping(self, copier: Copier) -> AsyncIterator[None]:
+        """By the end of the block it must have left work in flight to the next owner."""
+        left = "work in flight is left to the next owner"
+        before = copier.says(left)
+        yield
+        with suppress(TimeoutError):
+            await self.until(lambda: copier.says(left) > before, "", LEFT_SECONDS)
+        if copier.says(left) == before:
+            self.problems.append(f"{copier.name} left nothing in flight: nothing is proven")
+
     # Brokers
 
     def duty(self, role: Role) -> tuple[Role, str, int]:
@@ -212,31 +223,14 @@ class Scene:
         }[role]
         return role, name, partition
 
-    async def holder(self, role: Role) -> Node:
-        """The node in that role for this cell."""
-        return await self.brokers.holder(*self.duty(role))
-
-    # Messages
-
-    async def stream(self, inputs: Iterator[harness.Input], count: int, seconds: float) -> None:
-        """Send `count` evenly over `seconds`, or as fast as the cluster takes them if slower.
-
-        At `rest_at` it waits for `flowing`, and nothing is caught up afterwards.
-        """
-        began, taken = monotonic(), 0
-        while taken < count:
-            most = count if self.rest_at is None else self.rest_at
-            due = min(most, int((monotonic() - began) / seconds * count) + 1)
-            chunk = [each for _, each in zip(range(due - taken), inputs, strict=False)]
-            self.sent += await harness.send(self.producer, self.settings.input_topic, chunk)
-            self.taken.append(monotonic())
-            taken = due
-            if taken == self.rest_at:
-                held, self.rest_at = monotonic(), None
-                self.flowing.clear()
-                await self.flowing.wait()
-                began += monotonic() - held
-            await asyncio.sleep(CHUNK_SECONDS)  # the schedule itself
+    async def moved(self, duty: tuple[Role, str, int], node: Node) -> None:
+        """Wait until another node does what `node` did."""
+        deadline = monotonic() + MOVED_SECONDS
+        while await self.brokers.holder(*duty) is node:
+            if monotonic() > deadline:
+                self.problems.append(f"no node took over as {duty[0]}: nothing is proven")
+                return
+            await self.pause(0.2)
 
     # Time
 
@@ -266,7 +260,7 @@ class Scene:
         await self.cluster.create(self.settings, PARTITIONS)
         if compacted:
             await self._compact()
-        await self.producer.start()
+        await self.sender.producer.start()
         await self.watcher.start()
 
     async def _compact(self) -> None:
@@ -322,7 +316,7 @@ class Scene:
         for copier in self.copiers:
             copier.process.end(signal.SIGKILL)
         await self.watcher.stop()
-        await self.producer.stop()
+        await self.sender.producer.stop()
         for closer in self.closers:
             await closer()
         if not keep:

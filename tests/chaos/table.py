@@ -22,15 +22,16 @@ HEADINGS = (
     "repeated",
     "out of order",
     "transactions aborted",
+    "processed again",
     "written in vain",
     "longest silence, s",
     "verdict",
 )
 
 
-def markdown(results: Sequence[Result], asked: str) -> str:
+def markdown(results: Sequence[Result], asked: str, code: str) -> str:
     """The results of all rounds, a row a cell, and how they were made."""
-    head = [_made_by(asked), "", _row(HEADINGS), _row(["---"] * len(HEADINGS))]
+    head = [_made_by(asked, code), "", _row(HEADINGS), _row(["---"] * len(HEADINGS))]
     return "\n".join(head + rows(results))
 
 
@@ -42,12 +43,15 @@ def rows(results: Sequence[Result]) -> list[str]:
     return [_row(_cells(rounds)) for rounds in by_cell.values()]
 
 
-def write(path: Path, results: Sequence[Result], asked: str) -> None:
-    """Put the table between its marks. Raises ValueError where they are missing."""
+def write(path: Path, results: Sequence[Result], asked: str, code: str) -> None:
+    """Put the table between its marks; `code` is the hash of what was tried, and of what judged it.
+
+    Raises ValueError where the marks are missing.
+    """
     text = path.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    table = markdown(results, asked)
+    table = markdown(results, asked, code)
     path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
 
 
@@ -65,7 +69,8 @@ def _cells(rounds: Sequence[Result]) -> list[str]:
         str(sum(each.repeated for each in rounds)),
         str(sum(each.out_of_order for each in rounds)),
         str(sum(each.aborted for each in rounds)),
-        f"{sum(each.reprocessed for each in rounds):,}",
+        f"{sum(each.again for each in rounds):,}",
+        f"{sum(each.in_vain for each in rounds):,}",
         f"{max(each.silence for each in rounds):.1f}",
         verdict,
     ]
@@ -75,12 +80,12 @@ def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _made_by(asked: str) -> str:
+def _made_by(asked: str, code: str) -> str:
     shown = subprocess.run([java(), "-version"], capture_output=True, text=True, check=True)
     pom = ET.parse(POM).getroot()  # noqa: S314  (our own file)
     kafka = pom.findtext(".//{*}dependency/{*}version")
     return (
         f'`make chaos ARGS="{asked}"`, {datetime.now(UTC):%Y-%m-%d}: Apache Kafka {kafka}, '
         f"three brokers on {shown.stderr.splitlines()[0]}, aiokafka {version('aiokafka')}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} cores, all on one machine."
+        f"{platform.python_version()}, {os.cpu_count()} cores, all on one machine; code {code}."
     )

@@ -1,5 +1,6 @@
 """The matrix's own parts, in small, on whatever broker the other tests have."""
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from types import SimpleNamespace
@@ -10,11 +11,11 @@ import pytest
 from aiokafka import TopicPartition
 
 from tests.chaos import feed, reference, table
-from tests.chaos.cells import CELLS, Cell, nothing, rescale
-from tests.chaos.judge import Result, unlike_sent
+from tests.chaos.cells import CELLS, CONTROLS, EXACTLY_ONCE, SHORT_TWINS, Cell, nothing, rescale
+from tests.chaos.judge import Abort, Result, transactions, unlike_sent
 from tests.chaos.play import _feed, play
 from tests.chaos.scene import Scene
-from tests.chaos.watch import longest_gap
+from tests.chaos.watch import longest_gap, stalls
 from tests.kafka import verifier
 from tests.kafka.harness import FakeEngine, Input, chat, classifier
 from worker import publisher
@@ -57,8 +58,8 @@ async def test_a_feed_that_ends_early_or_differs_from_the_log_is_a_problem(
         return islice(mixed(count, poison), 400)
 
     async def forget(scene: Scene) -> None:
-        await scene.until(lambda: len(scene.sent) == 400, "not all are sent")
-        scene.sent[7:9] = [Input(b"never read", partition=0)]
+        await scene.until(lambda: len(scene.sender.sent) == 400, "not all are sent")
+        scene.sender.sent[7:9] = [Input(b"never read", partition=0)]
 
     monkeypatch.setattr(feed, "mixed", few)
     brokers = cast("Any", SimpleNamespace(bootstrap_servers=servers))
@@ -81,8 +82,8 @@ async def test_of_the_platforms_transactions_the_committed_ones_are_the_input(se
         inputs = await verifier.read(servers, scene.settings.input_topic)
     finally:
         await scene.close(keep=False)
-    assert len(scene.sent) == 500
-    assert unlike_sent(scene.sent, inputs, compacted=False) == []
+    assert len(scene.sender.sent) == 500
+    assert unlike_sent(scene.sender.sent, inputs, compacted=False) == []
 
 
 SENT = (
@@ -139,7 +140,7 @@ def settings() -> WorkerSettings:
 
 def expected() -> Output:
     made = reference.published([record(chat(1, "e3 n1"))], settings(), classifier(FakeEngine()))
-    return made[0, 7][0]
+    return made.outputs[0, 7][0]
 
 
 def altered(**changes: Any) -> Any:  # noqa: ANN401
@@ -179,7 +180,7 @@ def test_a_wrong_hash_of_the_worker_is_not_judged_by_itself(
 
 def test_a_bad_row_alone_is_refused_and_its_neighbours_are_not() -> None:
     rows = [record(chat(1, "e1 bad"), offset=1), record(chat(2, "e1 n1"), offset=2)]
-    made = reference.published(rows, settings(), classifier(FakeEngine()))
+    made = reference.published(rows, settings(), classifier(FakeEngine())).outputs
     assert [made[0, 1][0].topic, made[0, 2][0].topic] == ["chat.messages.dlq", "chat.emotions"]
 
 
@@ -192,7 +193,7 @@ def test_the_table_sums_rounds_and_names_what_was_caught() -> None:
             Result(broken, messages=5, repeated=3, problems=["repeated"]),
         ]
     )
-    assert rows[0].startswith("| no fault | 2 | 20 | 1 | 0 | 0 | 0 | 0 | 2.0 | 1 of 2 clean")
+    assert rows[0].startswith("| no fault | 2 | 20 | 1 | 0 | 0 | 0 | 0 | 0 | 2.0 | 1 of 2 clean")
     assert rows[1].endswith("| 1 of 1 caught |")
 
 
@@ -226,8 +227,41 @@ def test_every_fault_outside_of_transactions_is_played_at_least_once_too() -> No
 
 
 def test_no_cell_at_least_once_waits_for_a_point_that_only_a_transaction_has() -> None:
-    assert all(cell.sabotage.get("at") != "before_offsets" for cell in CELLS if cell.at_least_once)
+    assert all(cell.sabotage.get("at") != "after_send" for cell in CELLS if cell.at_least_once)
 
 
-def test_five_of_the_cells_at_least_once_are_played_where_time_is_short() -> None:
-    assert sum(cell.at_least_once and not cell.long for cell in CELLS) == 5
+def test_those_named_are_played_at_least_once_where_time_is_short() -> None:
+    assert {cell.name for cell in EXACTLY_ONCE} >= SHORT_TWINS
+    assert sum(cell.at_least_once and not cell.long for cell in CELLS) == len(SHORT_TWINS)
+
+
+def test_each_fault_of_a_control_is_one_that_the_worker_withstands_where_it_is_whole() -> None:
+    withstood = {cell.faults for cell in EXACTLY_ONCE}
+    assert all(cell.faults in withstood for cell in CONTROLS)
+
+
+def test_a_transaction_counts_once_however_many_partitions_it_wrote_to() -> None:
+    first, second = (7, 0), (7, 1)
+    aborts = [Abort("out", partition, 5, first) for partition in range(3)]
+    assert transactions(aborts) == 1
+    assert transactions([*aborts, Abort("out", 1, 9, first)]) == 2
+    assert transactions([*aborts, Abort("out", 1, 9, second)]) == 2
+
+
+def test_silence_of_a_partition_that_nothing_was_sent_to_is_not_the_workers() -> None:
+    assert stalls([1, 1.5, 4, 5]) == [(1.5, 4)]
+
+
+async def test_while_faults_are_to_come_messages_do_not_run_out(servers: str) -> None:
+    scene = Scene(cast("Any", SimpleNamespace(bootstrap_servers=servers)), "small", {})
+    await scene.begin()
+    try:
+        streaming = asyncio.create_task(scene.sender.stream(feed.mixed(300), 300, 0.5))
+        await scene.until(lambda: len(scene.sender.sent) > 240, "the first four fifths")
+        await scene.until(lambda: len(scene.sender.sent) > 245, "more, slowly")
+        assert not streaming.done()
+        scene.sender.waiting = False
+        await streaming
+        assert len(scene.sender.sent) == 300
+    finally:
+        await scene.close(keep=False)

@@ -1,7 +1,7 @@
 """A read_committed subscriber of all outputs, reading while the faults happen."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from time import monotonic
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from tests.kafka import verifier
 
-STALL_SECONDS: Final = 1.0  # without a message taken: the cluster itself is not there
+STALL_SECONDS: Final = 1.0  # without a message of a partition: there is nothing to hear of
 
 
 class Arrival(NamedTuple):
@@ -61,25 +61,39 @@ class Watcher:
         """Records that have arrived."""
         return sum(map(len, self.arrivals.values()))
 
+    @property
+    def last(self) -> float:
+        """Monotonic seconds: when the last of them arrived."""
+        return max((each[-1].at for each in self.arrivals.values() if each), default=0.0)
+
     async def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
 
-    def silence(self, topic: str, since: float, until: float, taken: Sequence[float]) -> float:
+    def silence(
+        self, topic: str, since: float, until: float, taken: Mapping[int, Sequence[float]]
+    ) -> float:
         """Seconds: the longest that any input partition was without a new event from then on.
 
-        `taken` is when the cluster took messages.
+        `taken` is when the cluster took messages, by input partition.
         """
         times: dict[int, list[float]] = {}
         for place, arrivals in self.arrivals.items():
             if place.topic == topic:
                 for at, record in arrivals:
                     times.setdefault(verifier._source(record)[0], []).append(at)
-        stalls = [each for each in pairwise(taken) if each[1] - each[0] > STALL_SECONDS]
-        gaps = (longest_gap(each, since, until, stalls) for each in times.values())
+        gaps = (
+            longest_gap(each, since, until, stalls(taken.get(partition, ())))
+            for partition, each in times.items()
+        )
         return max(gaps, default=0.0)
+
+
+def stalls(taken: Sequence[float]) -> list[tuple[float, float]]:
+    """The stretches in which the cluster took nothing for a partition."""
+    return [each for each in pairwise(taken) if each[1] - each[0] > STALL_SECONDS]
 
 
 def longest_gap(

@@ -60,6 +60,10 @@ class Run:
             assert monotonic() < deadline, self.said
             await asyncio.sleep(0.05)
 
+    def lines(self, text: str) -> list[str]:
+        """Those of what it said that have `text` in them and are not the end without a fault."""
+        return [each for each in self.said.splitlines() if text in each and "reason" in each]
+
     async def ends(self, status: int) -> None:
         """Wait for its end."""
         assert await asyncio.to_thread(self.process.wait, 60) == status, self.said
@@ -146,7 +150,13 @@ async def test_a_missing_right_ends_it_with_one_line(
     async with running(cluster, settings, **secured(brokers)) as worker:
         await worker.says(line)
         await worker.ends(1)
+    assert len(worker.lines("stopped ")) == 1, worker.said
     await nothing_committed(cluster, settings)
+    # The right is given, and it goes on where it was.
+    await allow(cluster.servers, [rule for rule in rights(settings) if rule[0] == missing])
+    async with running(cluster, settings, **secured(brokers)):
+        await verifier.settled(cluster.servers, settings)
+    assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
 
 
 async def test_a_login_that_is_refused_ends_the_start_with_one_line(
@@ -176,7 +186,7 @@ async def test_one_output_that_may_not_be_written_ends_it_with_one_line(
     async with running(cluster, settings, WORKER_DELIVERY=delivery, **secured(brokers)) as worker:
         await worker.says("no right to use the topic")
         await worker.ends(1)
-    stopped = [line for line in worker.said.splitlines() if "stopped " in line and "reason" in line]
+    stopped = worker.lines("stopped ")
     assert len(stopped) == 1, worker.said
     assert topic in stopped[0]
     await nothing_committed(cluster, settings)
@@ -250,10 +260,16 @@ async def test_a_cluster_that_offers_no_transactions_is_said() -> None:
         await cluster.create(settings, 1)
         await cluster.produce(settings.input_topic, [Input(chat(1))])
         async with running(cluster, settings) as worker:
-            await worker.says("Kafka keeps us waiting: no producer yet")
+            waits = "Kafka keeps us waiting: no producer yet"
+            await worker.says(waits)
             await nothing_committed(cluster, settings)
             worker.process.terminate()
             await worker.ends(0)
+        assert worker.said.count(waits) == 1, worker.said
+        # Nothing is lost: without transactions it can be had at least once.
+        async with running(cluster, settings, WORKER_DELIVERY="at_least_once"):
+            await verifier.settled(cluster.servers, settings)
+        assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
     finally:
         alone.stop()
 
@@ -262,9 +278,33 @@ async def test_a_review_topic_that_is_missing_ends_the_start(cluster: Cluster) -
     settings = cluster.settings()
     await cluster.create(settings, 1)
     await delete(cluster, settings.review_topic)
+    await cluster.produce(settings.input_topic, [Input(chat(1, "e1 low"))])
     async with running(cluster, settings) as worker:
-        await worker.says(f"no such topic (or no right to see it): {settings.review_topic}")
+        told = f"no such topic (or no right to see it): {settings.review_topic}"
+        await worker.says(told)
         await worker.ends(1)
+    assert worker.said.count(told) == 1, worker.said
+    await nothing_committed(cluster, settings)
+    await recreate(cluster, settings.review_topic, {})
+    async with running(cluster, settings):
+        await verifier.settled(cluster.servers, settings)
+    assert len(await verifier.read(cluster.servers, settings.review_topic)) == 1
+
+
+async def test_topics_with_more_replicas_than_brokers_are_one_line(cluster: Cluster) -> None:
+    settings = cluster.settings()
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "worker", "topics", "--replication", "9"],
+        cwd=ROOT,
+        env={**os.environ, **cluster.environment(settings)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done
+    (line,) = done.stderr.splitlines()
+    assert "cannot be created" in line
+    assert "9" in line
 
 
 async def test_a_review_topic_deleted_while_it_runs_is_waited_for(cluster: Cluster) -> None:
@@ -299,6 +339,7 @@ async def test_a_time_that_the_cluster_refuses_ends_it_with_one_line(
     async with running(cluster, settings, **{setting: value}) as worker:
         await worker.says(f"the cluster refuses {setting}")
         await worker.ends(1)
+    assert len(worker.lines("stopped ")) == 1, worker.said
 
 
 @asynccontextmanager
