@@ -1,24 +1,29 @@
 """A model and its tokenizer: checked, loaded, warmed; text → token ids → probabilities."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+import structlog
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from worker import engines
 from worker.config import ModelError, read_config, read_labels
 from worker.decision import reorder, softmax
-from worker.engines import Engine, InferenceError, Source, Tokens
+from worker.engines import Engine, InferenceError, OutOfMemoryError, Source, Tokens
+from worker.limits import available_cores as available_cores  # noqa: PLC0414  (others have it from here)
 from worker.tokenizer import encode, load_tokenizer
+
+log = structlog.get_logger(__name__)
 
 WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)
 LEAST_LENGTH = 4  # tokens: two special ones, and something between
+SHRUNK: Final = "the device ran out of memory; batches are smaller from now on"
 
 
 class Tokenized(NamedTuple):
@@ -51,6 +56,7 @@ class Classifier:
         self.model = model
         self.engine = engine
         self.max_length = max_length
+        self.max_batch_tokens = sys.maxsize  # padded ones that a batch may have, as far as we know
         self._tokenizer = tokenizer
         self._tokenizer.enable_truncation(max_length)
         self._tokenizer.no_padding()
@@ -86,13 +92,30 @@ class Classifier:
     def warm_up(self, max_batch_tokens: int) -> None:
         """Run one batch of each length bucket, so that no message pays for the first time.
 
-        Raises InferenceError.
+        What does not fit on the device is halved, and `max_batch_tokens` keeps what did. Raises
+        InferenceError or DeviceLostError.
         """
         longest = [length for length in WARM_LENGTHS if length <= self.max_length]
+        fitting = max_batch_tokens
         for length in longest or [self.max_length]:
             row = (encode(self._tokenizer, ["안녕"])[0].ids * length)[:length]
-            rows = max(1, max_batch_tokens // length)
-            self.run(self.prepare([tuple(row)] * rows))
+            fitting = self._try(tuple(row), fitting)
+        if fitting < max_batch_tokens:
+            log.warning(SHRUNK, max_batch_tokens=fitting, before=max_batch_tokens)
+            self.max_batch_tokens = fitting
+
+    def _try(self, row: Tokens, budget: int) -> int:
+        """Run a batch of `row`, halved until it fits; returns the budget that it fitted."""
+        while True:
+            rows = max(1, budget // len(row))
+            try:
+                self.run(self.prepare([row] * rows))
+            except OutOfMemoryError:
+                if rows == 1:
+                    raise
+                budget = rows * len(row) // 2
+            else:
+                return budget
 
 
 def load(  # noqa: PLR0913  (one argument a setting)
@@ -141,37 +164,3 @@ def cache_dir() -> Path:
     """Where downloaded and derived models are kept unless the settings say."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "maum"
-
-
-def available_cores(
-    cgroup: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")
-) -> int:
-    """Cores that this process may use: the fewest that its affinity and its cgroups leave."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min([cores or 1, *quotas(cgroup, own)])
-
-
-def quotas(cgroup: Path, own: Path) -> Iterator[int]:
-    """Whole cores that the group of this process allows, and each group above it.
-
-    `own` tells the group, a line a hierarchy: `0::/a/b` in version 2, `4:cpu,cpuacct:/a/b` in 1.
-    In a container the root of what is mounted may be the group, whatever `own` says.
-    """
-    lines = ["0::/", "0:cpu:/"]
-    with suppress(OSError):
-        lines += own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    for line in lines:
-        _, controllers, group = line.split(":", 2)
-        if not controllers:
-            root, names = cgroup, ["cpu.max"]
-        elif "cpu" in controllers.split(","):
-            root, names = cgroup / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
-        else:
-            continue
-        inner = PurePosixPath(group.lstrip("/"))
-        for each in (inner, *inner.parents):
-            with suppress(OSError, ValueError):  # no such group or version, or "max"
-                words = " ".join((root / each / name).read_text(encoding="ascii") for name in names)
-                quota, period = map(int, words.split())
-                if quota > 0:
-                    yield max(1, quota // period)

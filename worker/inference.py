@@ -11,7 +11,7 @@ import structlog
 
 from worker.batcher import Batcher, Row
 from worker.cache import Cache
-from worker.classifier import Classifier, ModelId, Tokenized
+from worker.classifier import SHRUNK, Classifier, ModelId, Tokenized
 from worker.decision import Decision, decide
 from worker.engines import InferenceError, OutOfMemoryError, Tokens
 from worker.metrics import Metrics
@@ -126,6 +126,9 @@ class Inference:
         if len(self._batcher):
             self._retiring.append((self.classifier, self._batcher))
             self._batcher = Batcher(self._batcher.max_batch_tokens, self._batcher.max_wait)
+        # What was too much before stays so: what else takes the memory seldom goes away.
+        fitting = min(self._batcher.max_batch_tokens, classifier.max_batch_tokens)
+        self._batcher.max_batch_tokens = fitting
         self.classifier = classifier
         self._cache.clear()
 
@@ -182,13 +185,13 @@ class Inference:
 
     def _shrink(self, max_batch_tokens: int) -> None:
         """The device has too little memory for the budget: a smaller one from the next batch on."""
-        if max_batch_tokens < self._batcher.max_batch_tokens:
-            log.warning(
-                "the device ran out of memory; batches are smaller from now on",
-                max_batch_tokens=max_batch_tokens,
-                before=self._batcher.max_batch_tokens,
-            )
-            self._batcher.max_batch_tokens = max_batch_tokens
+        # A copy: this is the device's thread, and the event loop's may swap meanwhile.
+        batchers = [self._batcher, *(batcher for _, batcher in self._retiring.copy())]
+        before = max(batcher.max_batch_tokens for batcher in batchers)
+        if max_batch_tokens < before:
+            log.warning(SHRUNK, max_batch_tokens=max_batch_tokens, before=before)
+        for batcher in batchers:
+            batcher.max_batch_tokens = min(batcher.max_batch_tokens, max_batch_tokens)
 
     def _halve(
         self, classifier: Classifier, tokens: list[Tokens], error: InferenceError

@@ -18,7 +18,7 @@ DEFAULT_BATCH_TOKENS: Final = {"cpu": 1_024, "cuda": 16_384}
 def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Classifier:
     """The classifier that the settings name, warmed.
 
-    Raises ModelError, EngineError, InferenceError.
+    Raises ModelError, EngineError, InferenceError, DeviceLostError.
     """
     found = resolved or registry.resolve(options.model, options.cache_dir)
     loaded = classifiers.load(
@@ -35,14 +35,15 @@ def classifier(options: WorkerSettings, resolved: Resolved | None = None) -> Cla
 
 
 def promoted(options: WorkerSettings, promotion: ModelPromotion) -> Classifier:
-    """The classifier of a promoted version. Raises ModelError, EngineError, InferenceError."""
+    """The classifier of a promoted version. Raises what `classifier` does."""
     return classifier(options, registry.fetch(promotion, options.cache_dir))
 
 
 def batch_tokens(options: WorkerSettings, loaded: Classifier) -> int:
-    """The token budget of a batch: as set, or by the device."""
+    """The token budget of a batch: as set, or by the device, but no more than fits on it."""
     device = "cuda" if loaded.engine.name.endswith("cuda") else "cpu"
-    return options.max_batch_tokens or DEFAULT_BATCH_TOKENS[device]
+    wanted = options.max_batch_tokens or DEFAULT_BATCH_TOKENS[device]
+    return min(wanted, loaded.max_batch_tokens)
 
 
 def inference(options: WorkerSettings, loaded: Classifier, metrics: Metrics) -> Inference:

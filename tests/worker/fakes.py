@@ -19,7 +19,7 @@ from schemas.emotion import EMOTIONS
 from worker.classifier import Classifier, ModelId
 from worker.codec import Headers, Output
 from worker.consumer import Assignments, Fetched
-from worker.engines import InferenceError, Tokens
+from worker.engines import InferenceError, OutOfMemoryError, Tokens
 from worker.inference import Inference, Verdict
 from worker.metrics import Metrics
 
@@ -74,6 +74,21 @@ class FakeEngine:
             ],
             dtype=np.float32,
         )
+
+
+@dataclass
+class Cramped(FakeEngine):
+    """Has memory for so many padded tokens a batch."""
+
+    memory: int = 64
+    fitted: list[list[Tokens]] = field(default_factory=list)
+
+    def run(self, prepared: list[Tokens]) -> NDArray[np.float32]:
+        if len(prepared) * max(map(len, prepared)) > self.memory:
+            self.batches.append(prepared)
+            raise OutOfMemoryError(f"OutOfMemory: {len(prepared)} rows")
+        self.fitted.append(prepared)
+        return super().run(prepared)
 
 
 def fake_tokenizer(words: int = 500, unknown: str = "[UNK]") -> Tokenizer:

@@ -137,51 +137,6 @@ def test_labels_in_another_order_are_brought_into_ours(tiny_model: Path, tmp_pat
     assert np.allclose(theirs.run(theirs.prepare(rows)), expected)
 
 
-@pytest.mark.parametrize(
-    ("files", "cores"),
-    [
-        ({}, 8),
-        ({"cpu.max": "max 100000\n"}, 8),
-        ({"cpu.max": "250000 100000\n"}, 2),
-        ({"cpu.max": "50000 100000\n"}, 1),
-        ({"cpu.max": "1600000 100000\n"}, 8),
-        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 8),
-        ({"cpu/cpu.cfs_quota_us": "300000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 3),
-        # Of the process's own group, and of one above it; the smallest counts.
-        ({"own": "0::/a.slice/b\n", "a.slice/b/cpu.max": "300000 100000\n"}, 3),
-        ({"own": "0::/a.slice/b\n", "a.slice/cpu.max": "400000 100000\n"}, 4),
-        (
-            {
-                "own": "0::/a.slice/b\n",
-                "a.slice/b/cpu.max": "max 100000\n",
-                "a.slice/cpu.max": "200000 100000\n",
-                "cpu.max": "500000 100000\n",
-                "c/cpu.max": "100000 100000\n",  # another's
-            },
-            2,
-        ),
-        (
-            {
-                "own": "7:memory:/a\n4:cpu,cpuacct:/a/b\n1:cpuset:/a\n0::/\n",
-                "cpu/a/cpu.cfs_quota_us": "600000\n",
-                "cpu/a/cpu.cfs_period_us": "100000\n",
-            },
-            6,
-        ),
-        ({"own": "0::/../elsewhere\n", "cpu.max": "200000 100000\n"}, 2),
-    ],
-)
-def test_threads_are_the_cores_that_affinity_and_quota_leave(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], cores: int
-) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)), raising=False)
-    for name, text in files.items():
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="ascii")
-    assert classifiers.available_cores(tmp_path, tmp_path / "own") == cores
-
-
 # Refusals
 
 

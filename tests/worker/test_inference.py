@@ -22,6 +22,7 @@ from worker.tokenizer import encode
 from .fakes import (
     MODEL,
     Clock,
+    Cramped,
     FakeEngine,
     Waiter,
     fake_classifier,
@@ -297,6 +298,48 @@ async def test_what_was_queued_before_a_swap_is_answered_by_the_model_it_was_tok
         models = [(await waiter.answer)[1].version for waiter in (before, after)]
     assert models == ["1", "2"]
     assert (old.batches, new.batches) == ([[(0, 2)]], [[(0, 2)]])
+
+
+@pytest.mark.parametrize("queued", [True, False])
+async def test_after_a_swap_batches_are_no_larger_than_fits_with_the_new_model(
+    queued: bool,  # noqa: FBT001
+) -> None:
+    new = fake_classifier(Cramped(memory=600))
+    new.warm_up(1_024)
+    inference = inference_of(fake_classifier(FakeEngine()), max_batch_tokens=1_024)
+    if queued:
+        inference.submit([(Waiter(), (0, 2))])
+    inference.swap(new)
+    inference.close()
+    assert inference._batcher.max_batch_tokens == 512
+    assert [each.max_batch_tokens for _, each in inference._retiring] == [1_024] * queued
+
+
+async def test_after_a_swap_batches_are_no_larger_than_they_were_shrunk_to_before() -> None:
+    new = fake_classifier(FakeEngine())
+    new.warm_up(64)
+    inference = inference_of(fake_classifier(Cramped(memory=16)), max_batch_tokens=64)
+    async with running(inference) as asker:
+        await asker.ask(TEXTS)
+        assert inference._batcher.max_batch_tokens == 16
+        inference.swap(new)
+        assert inference._batcher.max_batch_tokens == 16
+
+
+async def test_what_waits_for_the_model_before_is_shrunk_as_well() -> None:
+    old, new = Cramped(memory=16), FakeEngine()
+    inference = inference_of(fake_classifier(old), max_batch_tokens=64)
+    inference.submit([(Waiter(), (0, 2 + number)) for number in range(100)])
+    last = Waiter()
+    inference.submit([(last, (0, 499))])
+    inference.swap(fake_classifier(new, ModelId("fake", "2")))
+    with capture_logs() as said:
+        async with running(inference):
+            await last.answer
+    # Two were under way when the first had failed; none so large was cut after them.
+    assert [len(batch) for batch in old.batches[-3:]] == [8, 8, 5]
+    assert inference._batcher.max_batch_tokens == 16
+    assert [(line["before"], line["max_batch_tokens"]) for line in said] == [(64, 32), (32, 16)]
 
 
 async def test_what_nobody_wants_any_more_is_not_inferred() -> None:

@@ -3,14 +3,17 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from worker import classifier as classifiers
 from worker import parts
 from worker.classifier import WARM_LENGTHS
+from worker.engines import OutOfMemoryError
+from worker.metrics import Metrics
 from worker.registry import Resolved
 from worker.settings import WorkerSettings
 
-from .fakes import MODEL, FakeEngine, fake_classifier
+from .fakes import MODEL, Cramped, FakeEngine, fake_classifier
 
 
 def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it(
@@ -26,3 +29,35 @@ def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it
     assert max(WARM_LENGTHS) == made.max_length
     rows = [len(batch) for batch in engine.batches]
     assert rows == [520 // length for length in WARM_LENGTHS]
+
+
+@pytest.mark.parametrize(("memory", "budget"), [(2_000, 1_024), (600, 512), (300, 256), (256, 256)])
+def test_the_budget_of_the_inference_is_what_fitted_when_the_model_was_warmed_up(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, memory: int, budget: int
+) -> None:
+    engine = Cramped(memory=memory)
+    monkeypatch.setattr(classifiers, "load", lambda *_, **__: fake_classifier(engine))
+    options = WorkerSettings(max_batch_tokens=1_024, _env_file=None)
+    with capture_logs() as said:
+        made = parts.classifier(options, Resolved(tmp_path, MODEL))
+    inference = parts.inference(options, made, Metrics())
+    inference.close()
+    assert inference._batcher.max_batch_tokens == parts.batch_tokens(options, made) == budget
+    assert [{len(row) for row in batch} for batch in engine.fitted] == [{n} for n in WARM_LENGTHS]
+    smaller = {
+        "event": "the device ran out of memory; batches are smaller from now on",
+        "log_level": "warning",
+        "max_batch_tokens": budget,
+        "before": 1_024,
+    }
+    assert said == ([smaller] if budget < 1_024 else [])
+
+
+def test_a_model_that_does_not_fit_with_one_row_is_not_served(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engine = Cramped(memory=255)
+    monkeypatch.setattr(classifiers, "load", lambda *_, **__: fake_classifier(engine))
+    options = WorkerSettings(max_batch_tokens=1_024, _env_file=None)
+    with pytest.raises(OutOfMemoryError, match="1 rows"):
+        parts.classifier(options, Resolved(tmp_path, MODEL))

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from types import SimpleNamespace
 from typing import Any
+from weakref import ref
 
 import pytest
 import torch
 
-from worker.engines import DeviceLostError, InferenceError, OutOfMemoryError
-from worker.engines.torch import TorchEngine
+from worker.engines import DeviceLostError, EngineError, InferenceError, OutOfMemoryError
+from worker.engines.torch import TorchEngine, choose
 
 
 class Failing(torch.nn.Module):
@@ -42,7 +43,24 @@ FAILURES = [
     (torch.AcceleratorError("CUDA error: out of memory"), OutOfMemoryError),
     (MemoryError(), OutOfMemoryError),
     (torch.AcceleratorError("CUDA error: unspecified launch failure"), DeviceLostError),
+    (
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        OutOfMemoryError,
+    ),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), OutOfMemoryError),
+    (
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+        OutOfMemoryError,
+    ),
+    (
+        RuntimeError(
+            "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx( handle, opa)`"
+        ),
+        DeviceLostError,
+    ),
+    (RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), DeviceLostError),
     (RuntimeError("shapes do not match"), InferenceError),
+    (ValueError("CUDA error: in no word of the device's"), InferenceError),
 ]
 
 
@@ -69,6 +87,85 @@ def test_preparing_a_batch_fails_as_running_it_does(
     with pytest.raises(meaning) as caught:
         engine.prepare([(5, 6, 7), (8, 9)])
     assert type(caught.value) is meaning
+
+
+def test_the_activations_of_a_batch_that_did_not_fit_are_let_go_of_before_its_halves_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[ref[torch.Tensor]] = []
+    left: list[bool] = []
+
+    class Large(torch.nn.Module):
+        def forward(self, **_: object) -> object:
+            activations = torch.zeros(3)
+            held.append(ref(activations))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: left.append(held[0]() is not None))
+    engine = TorchEngine(Large(), "cpu", "fp32", 0)
+    with pytest.raises(OutOfMemoryError) as caught:
+        engine.run(engine.prepare([(5, 6, 7)]))
+    assert caught.value.__cause__ is not None  # its traceback is kept, as it is while halves run
+    assert held[0]() is None
+    assert left == [False]  # once there was something to give back
+
+
+def test_a_device_that_cannot_even_give_memory_back_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch.cuda, "empty_cache", fail)
+    engine = TorchEngine(Failing(torch.OutOfMemoryError("CUDA out of memory")), "cpu", "fp32", 0)
+    with pytest.raises(DeviceLostError, match="illegal memory access"):
+        engine.run(engine.prepare([(5, 6, 7)]))
+
+
+@pytest.mark.parametrize(
+    ("cuda", "native", "asked", "chosen"),
+    [
+        (True, True, ("auto", "auto"), ("cuda", "bf16")),
+        (True, False, ("auto", "auto"), ("cuda", "fp16")),
+        (True, False, ("cuda", "bf16"), ("cuda", "bf16")),
+        (True, True, ("cpu", "auto"), ("cpu", "fp32")),
+        (False, False, ("auto", "auto"), ("cpu", "fp32")),
+    ],
+)
+def test_auto_is_the_device_that_is_there_and_what_it_is_fast_in(
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: bool,  # noqa: FBT001
+    native: bool,  # noqa: FBT001
+    asked: tuple[str, str],
+    chosen: tuple[str, str],
+) -> None:
+    def supported(including_emulation: bool = True) -> bool:  # noqa: FBT001, FBT002  (as torch's)
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    assert choose(*asked) == chosen
+
+
+@pytest.mark.parametrize(
+    ("cuda", "asked", "line"),
+    [
+        (False, ("cuda", "auto"), "WORKER_DEVICE=cuda, but torch sees no CUDA device"),
+        (False, ("cpu", "fp16"), "WORKER_PRECISION=fp16 needs CUDA"),
+        (False, ("auto", "fp16"), "WORKER_PRECISION=fp16 needs CUDA"),
+        (True, ("cuda", "int8"), "WORKER_PRECISION=int8 is for CPU"),
+    ],
+)
+def test_what_the_machine_has_not_is_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: bool,  # noqa: FBT001
+    asked: tuple[str, str],
+    line: str,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    with pytest.raises(EngineError, match=line) as caught:
+        choose(*asked)
+    assert "use" in str(caught.value)
 
 
 def test_a_batch_is_copied_by_a_stream_of_its_own_and_computed_once_it_is_there(

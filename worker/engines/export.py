@@ -23,6 +23,7 @@ from schemas.manifest import Int8Check, ModelManifest, Sha256
 from schemas.record import Record
 from worker.engines import Engine, EngineError, Source, agreement, first_line
 from worker.engines.onnx import OnnxEngine
+from worker.limits import TooLargeError
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +68,8 @@ def load(source: Source, precision: str, threads: int) -> Engine:
         raise EngineError(f"the model in {source.folder} does not fit into memory") from error
     except OSError as error:
         raise EngineError(f"{source.folder} cannot be read: {first_line(error)}") from error
+    except TooLargeError:
+        raise  # PyTorch would read the weights from the disk, batch after batch
     except EngineError as error:
         if precision == "int8":
             raise EngineError(f"WORKER_PRECISION=int8 is refused: {error}") from error

@@ -19,6 +19,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
 from worker.engines import EngineError, first_line
+from worker.limits import check_weights
 
 Array = NDArray[Any]
 
@@ -80,6 +81,8 @@ def build(folder: Path, weight_limit: int | None = None) -> bytes:
     for name, value in EXPECTED.items():
         if config.get(name, value) != value:
             raise EngineError(f"no ONNX graph is known for {name}={config[name]}")
+    if weight_limit is None:
+        check_weights(folder)
     try:
         with ExitStack() as files:
             weights: dict[str, Any] = {}

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from traceback import clear_frames
 
 import numpy as np
 import torch
@@ -19,13 +20,16 @@ from worker.engines import (
     first_line,
     padded,
 )
+from worker.limits import check_weights
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 CUDA_MULTIPLE = 8  # tensor cores want lengths in eights
-NO_MEMORY = "out of memory"  # as CUDA says it, of pinned memory too; the device is not gone
+# As CUDA (of pinned memory too), cuBLAS, cuDNN and the CPU's allocator say it; no device is gone.
+NO_MEMORY = ("out of memory", "STATUS_ALLOC_FAILED", "can't allocate memory")
+LOST = ("CUDA error", "cuDNN error")  # so begin the plain RuntimeErrors of their libraries
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,9 @@ def choose(device: str, precision: str) -> tuple[str, str]:
         if device == "cpu":
             precision = "fp32"
         else:
-            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            # Older cards only emulate bf16, but have fp16.
+            native = torch.cuda.is_bf16_supported(including_emulation=False)
+            precision = "bf16" if native else "fp16"
     if precision == "int8":
         message = "WORKER_PRECISION=int8 is for CPU; use auto, bf16 or fp16 on CUDA"
         raise EngineError(message)
@@ -64,13 +70,43 @@ def failing(rows: int, what: str) -> Iterator[None]:
     """Raises InferenceError or DeviceLostError for what torch raises."""
     try:
         yield
-    except (torch.OutOfMemoryError, torch.AcceleratorError, MemoryError) as error:
-        if isinstance(error, torch.AcceleratorError) and NO_MEMORY not in str(error):
+    except (
+        MemoryError,
+        RuntimeError,
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:
+        # Its frames hold the batch's activations, and the halves that are run next need the room.
+        clear_frames(error.__traceback__)
+        if _short_of_memory(error):
+            _empty_cache()
+            raise OutOfMemoryError(f"OutOfMemory: {rows} rows") from error
+        if _lost(error):
             raise DeviceLostError(first_line(error)) from error
-        torch.cuda.empty_cache()
-        raise OutOfMemoryError(f"OutOfMemory: {rows} rows") from error
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
         raise InferenceError(f"{type(error).__name__}: {what} failed") from error
+
+
+def _short_of_memory(error: Exception) -> bool:
+    if isinstance(error, RuntimeError):
+        said = str(error)
+        return isinstance(error, torch.OutOfMemoryError) or any(each in said for each in NO_MEMORY)
+    return isinstance(error, MemoryError)
+
+
+def _lost(error: Exception) -> bool:
+    return isinstance(error, torch.AcceleratorError) or (
+        isinstance(error, RuntimeError) and str(error).startswith(LOST)
+    )
+
+
+def _empty_cache() -> None:
+    """Raises DeviceLostError where the device is past even that."""
+    try:
+        torch.cuda.empty_cache()
+    except RuntimeError as error:
+        raise DeviceLostError(first_line(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +125,8 @@ class TorchEngine:
     ) -> "TorchEngine":
         """Load `folder` (config.json and safetensors). Raises EngineError."""
         device, precision = choose(device, precision)
+        if precision != "fp32":  # which stays in its file; in two bytes each, weights are copied
+            check_weights(folder, share=1 / 2)
         torch.set_num_threads(threads)
         try:
             model, loading = AutoModelForSequenceClassification.from_pretrained(

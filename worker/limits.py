@@ -1,0 +1,114 @@
+"""What this process may use of the machine: cores and memory, as its cgroups leave them."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from worker.engines import EngineError
+
+CGROUP: Final = Path("/sys/fs/cgroup")
+OWN: Final = Path("/proc/self/cgroup")
+MEMINFO: Final = Path("/proc/meminfo")
+MB: Final = 1_000_000
+
+# Files of a group, by the version of its hierarchy.
+CPU: Final = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
+MEMORY: Final = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+    2: ("memory.max", "memory.current"),
+}
+# Of its usage, what the kernel takes back before it kills: pages of files.
+PAGES: Final = {
+    1: ("total_active_file", "total_inactive_file"),
+    2: ("active_file", "inactive_file"),
+}
+
+
+class TooLargeError(EngineError):
+    """The weights alone are more than the memory that is left: to begin would be to be killed."""
+
+
+def available_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
+    """Cores that this process may use: the fewest that its affinity and its cgroups leave."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min([cores or 1, *quotas(cgroup, own)])
+
+
+def quotas(cgroup: Path, own: Path) -> Iterator[int]:
+    """Whole cores that the group of this process allows, and each group above it."""
+    for version, group in groups("cpu", cgroup, own):
+        with suppress(OSError, ValueError):  # no such group or version, or "max"
+            words = " ".join(_read(group / name) for name in CPU[version])
+            quota, period = map(int, words.split())
+            if quota > 0:
+                yield max(1, quota // period)
+
+
+def available_memory(cgroup: Path = CGROUP, own: Path = OWN, meminfo: Path = MEMINFO) -> int | None:
+    """Bytes that this process may still use, swap included; None where nothing tells."""
+    left, swap = [*rests(cgroup, own)], 0
+    with suppress(OSError, ValueError, KeyError):  # no Linux
+        told = {name: int(words.split()[0]) * 1024 for name, words in _pairs(meminfo, ":")}
+        left.append(told["MemAvailable"])
+        swap = told["SwapFree"]
+    return min(left) + swap if left else None
+
+
+def rests(cgroup: Path, own: Path) -> Iterator[int]:
+    """Bytes that the group of this process has left, and each group above it."""
+    for version, group in groups("memory", cgroup, own):
+        with suppress(OSError, ValueError):  # as above
+            limit, usage = (int(_read(group / name)) for name in MEMORY[version])
+            told = dict(_pairs(group / "memory.stat", " "))
+            yield max(0, limit - usage + sum(int(told.get(name, 0)) for name in PAGES[version]))
+
+
+def groups(controller: str, cgroup: Path, own: Path) -> Iterator[tuple[int, Path]]:
+    """Version and folder of this process's group for `controller`, and of each group above it.
+
+    `own` tells the group, a line a hierarchy: `0::/a/b` in version 2, `4:cpu,cpuacct:/a/b` in 1.
+    In a container the root of what is mounted may be the group, whatever `own` says.
+    """
+    lines = ["0::/", f"0:{controller}:/"]
+    with suppress(OSError):
+        lines += own.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if not controllers:
+            version, root = 2, cgroup
+        elif controller in controllers.split(","):
+            version, root = 1, cgroup / controller
+        else:
+            continue
+        inner = PurePosixPath(group.lstrip("/"))
+        for each in (inner, *inner.parents):
+            yield version, root / each
+
+
+def check_weights(folder: Path, share: float = 1.0) -> None:
+    """Refuse the model in `folder` where even its weights find no room in memory.
+
+    `share`: of their size in the file, what they take at least. Raises TooLargeError.
+    """
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * share
+    left = available_memory()
+    if left is not None and weights > left:
+        message = (
+            f"the model in {folder} does not fit into memory: its weights take "
+            f"{-(-weights // MB):,.0f} MB and {left // MB:,} MB are left; "
+            f"give the worker more memory or take a smaller model"
+        )
+        raise TooLargeError(message)
+
+
+def _read(path: Path) -> str:
+    return path.read_text(encoding="ascii")
+
+
+def _pairs(path: Path, between: str) -> Iterator[tuple[str, str]]:
+    """The lines of `path` as names and values."""
+    for line in _read(path).splitlines():
+        name, _, value = line.partition(between)
+        yield name, value
