@@ -4,6 +4,7 @@ Heavy libraries are imported where they are needed, so that --help and mistakes 
 """
 
 import argparse
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -103,9 +104,9 @@ def _with_recipe(work: Callable[["Recipe"], object], *, alone: bool = True) -> i
     """
     kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
     from trainer import problems, recipe, stage  # noqa: PLC0415
-    from worker import kafka, logs  # noqa: PLC0415
+    from worker import kafka  # noqa: PLC0415
 
-    logs.configure("console", "error", sys.stderr)
+    _configure_logs()
     connection = kafka.connection(kafka_settings)
     try:
         with stage.alone(options.work) if alone else nullcontext():
@@ -114,6 +115,14 @@ def _with_recipe(work: Callable[["Recipe"], object], *, alone: bool = True) -> i
         print(f"trainer: {problems.told(error, options.work)}", file=sys.stderr)
         return FAILED
     return DONE
+
+
+def _configure_logs() -> None:
+    from worker import logs  # noqa: PLC0415  (lazy)
+
+    logs.configure("console", "error", sys.stderr)
+    # What aiokafka says of a broker that is away is told in a line, by the error that it raises.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def _say(line: str) -> None:
@@ -179,9 +188,9 @@ def _report(_: argparse.Namespace) -> int:
 def _schedule(_: argparse.Namespace) -> int:
     kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
     from trainer import schedule  # noqa: PLC0415
-    from worker import kafka, logs  # noqa: PLC0415
+    from worker import kafka  # noqa: PLC0415
 
-    logs.configure("console", "error", sys.stderr)
+    _configure_logs()
     return schedule.serve(options, kafka.connection(kafka_settings))
 
 

@@ -1,14 +1,17 @@
 """Pseudo-labels over a Ray cluster, on the same classifier (`pip install 'maum[ray]'`)."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import ray
+import ray.data
+import ray.exceptions
 
 from trainer import predict
-from trainer.pseudo_label import Labelled, Progress
+from trainer.pseudo_label import ClusterError, Labelled, Progress
 from trainer.settings import TrainerSettings
 
 ROWS: Final = 4096  # texts an actor is given at a time
@@ -29,9 +32,11 @@ class Labeller:
 def label(
     words: Sequence[str], teacher: Path, options: TrainerSettings, progress: Progress
 ) -> Iterator[Labelled]:
-    """What the classifier says, as it comes from as many actors as the cluster has room for."""
-    address = None if options.ray_address == "local" else options.ray_address
-    with ray.init(address=address, log_to_driver=False):
+    """What the classifier says, as it comes from as many actors as the cluster has room for.
+
+    Raises ClusterError.
+    """
+    with _joined(options.ray_address), _in_one_line():
         rows = [{"place": place, "text": text} for place, text in enumerate(words)]
         gpus = int(ray.cluster_resources().get("GPU", 0))
         labelled = ray.data.from_items(rows).map_batches(
@@ -44,3 +49,30 @@ def label(
         for batch in labelled.iter_batches(batch_size=None):
             progress(len(batch["place"]))
             yield batch["place"], np.stack(batch["scores"])
+
+
+def _joined(address: str | None) -> AbstractContextManager[Any]:
+    """The cluster at `address`; one of this machine alone, started for it, where it is `local`."""
+    try:
+        joined: AbstractContextManager[Any] = ray.init(
+            address=None if address == "local" else address, log_to_driver=False
+        )
+    except (ConnectionError, RuntimeError, ValueError) as error:  # nobody there, another version
+        raise ClusterError(f"TRAINER_RAY_ADDRESS={address}: {_line(error)}") from error
+    return joined
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Turn what becomes of tasks and actors into ClusterError; surprises stay what they are."""
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        message = f"the Ray cluster failed: {_line(error)}; the same command goes on from here"
+        raise ClusterError(message) from error
+
+
+def _line(error: Exception) -> str:
+    """What Ray says, which is a page: of a traceback the error that ends it, else the top."""
+    said = str(error).strip().splitlines() or [type(error).__name__]
+    return said[-1 if any('File "' in each for each in said) else 0].strip()

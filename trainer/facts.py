@@ -13,11 +13,11 @@ from trainer import history, production, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
 from trainer.evaluate import Evaluation
-from trainer.gate import Outcome
+from trainer.gate import Gate, Outcome
 from trainer.job import FitError, read_fitted
 from trainer.lineage import Lineage, Selection
 from trainer.production import Production, Served
-from trainer.stage import Done
+from trainer.stage import Done, StageManifest
 
 FILE: Final = "facts.json"
 ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
@@ -29,6 +29,8 @@ class Step(Record):
     stage: str
     folder: str
     fingerprint: str
+    parents: tuple[str, ...] = ()
+    """What it was made from: stages' folders and files."""
     numbers: dict[str, float]
     offsets: dict[str, list[int]]
 
@@ -55,8 +57,9 @@ class Facts(Record):
     comparison: Comparison | None
 
 
-def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
-    """All that the report says of a run; `before` is the champion it met."""
+def gather(gate: Gate, outcome: Outcome) -> Facts:
+    """All that the report says of a run."""
+    lineage = gate.lineage
     after = outcome.student.folder / "model"
     students = _arms(lineage) if lineage.options.ablation else {}
     made = [
@@ -65,40 +68,58 @@ def gather(lineage: Lineage, outcome: Outcome, before: Path | None) -> Facts:
         lineage.selected,
         outcome.student,
         lineage.evaluated(after),
+        *gate.made.values(),
     ]
     collected = [(each, stage.read(each)) for each in lineage.sources.snapshots]
-    steps = [(folder, stated) for folder, stated in collected if stated]
-    steps += [(each.folder, each.manifest) for each in made]
+    steps = [_step(folder, stated) for folder, stated in collected if stated]
+    steps += [_step(each.folder, each.manifest) for each in made]
     samples = lineage.sources.samples()
     fits = {"teacher": lineage.teacher, "student": outcome.student}
     return Facts(
         student=outcome.student.folder.name,
         selection=lineage.options.selection,
-        verdict=outcome.verdict,
-        version=outcome.promotion.version if outcome.promotion else None,
         settings=lineage.options.model_dump(mode="json"),
-        steps=[
-            Step(
-                stage=stated.stage,
-                folder=folder.name,
-                fingerprint=stated.fingerprint,
-                numbers=stated.numbers,
-                offsets=stated.offsets,
-            )
-            for folder, stated in steps
-        ],
+        steps=steps,
         policy=orjson.loads((lineage.selected.folder / "policy.json").read_bytes()),
         production=production.describe(samples, lineage.sources.labelled, lineage.options)
         if samples
         else None,
-        served=served(lineage, before),
         curves={
             name: found.curve for name, each in fits.items() if (found := read_fitted(each.folder))
         },
         ablation={name: lineage.measured(each.folder / "model") for name, each in students.items()},
-        before=lineage.measured(before) if before else None,
         after=lineage.measured(after),
-        comparison=outcome.comparison,
+        **_decided(gate, outcome),
+    )
+
+
+def decided(kept: Facts, gate: Gate, outcome: Outcome) -> Facts:
+    """`kept`, with what the gate said of that student since."""
+    steps = [each for each in kept.steps if each.stage not in gate.made]
+    steps += [_step(each.folder, each.manifest) for each in gate.made.values()]
+    return kept.model_copy(update={"steps": steps, **_decided(gate, outcome)})
+
+
+def _decided(gate: Gate, outcome: Outcome) -> dict[str, Any]:
+    """What depends on the champion, and on what the gate said."""
+    before = gate.champion
+    return {
+        "verdict": outcome.verdict,
+        "version": outcome.promotion.version if outcome.promotion else None,
+        "served": served(gate.lineage, before),
+        "before": gate.lineage.measured(before) if before else None,
+        "comparison": outcome.comparison,
+    }
+
+
+def _step(folder: Path, stated: StageManifest) -> Step:
+    return Step(
+        stage=stated.stage,
+        folder=folder.name,
+        fingerprint=stated.fingerprint,
+        parents=tuple(stated.parents),
+        numbers=stated.numbers,
+        offsets=stated.offsets,
     )
 
 

@@ -129,7 +129,7 @@ def arguments(
 def has_bf16() -> bool:
     """Whether the device multiplies bf16 itself; where it does not, fp32 is faster."""
     if torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 

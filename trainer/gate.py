@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from trainer import compare, evaluate, promote
+from trainer import compare, evaluate, promote, publish
 from trainer.compare import Comparison, Contender, Floors, Verdict
 from trainer.lineage import Lineage
 from trainer.promote import AnnounceError
@@ -40,6 +40,8 @@ class Gate:
         """`connection` is for Kafka clients."""
         self.lineage = lineage
         self.options = lineage.options
+        self.made: dict[str, Done] = {}
+        """Its stages, by name, once they are done: of the candidate, or of what is adopted."""
         self._connection = connection
 
     @cached_property
@@ -62,24 +64,28 @@ class Gate:
         """What the student is as a version of the registry. Raises RegistryError."""
         student = self.lineage.candidate
         return promote.state(
-            self.published(student).folder / "model",
+            self.published.folder / "model",
             self.options,
             made_at=student.manifest.finished_at,
             metrics=self.lineage.evaluated(student.folder / "model").manifest.numbers,
         )
 
-    def published(self, student: Done) -> Done:
-        """A student with its int8 graph. Raises ModelError, EngineError."""
-        return self.shipped(student.folder / "model")
+    @cached_property
+    def published(self) -> Done:
+        """The student with its int8 graph. Raises ModelError, EngineError."""
+        return self.shipped(self.lineage.candidate.folder / "model")
 
     def shipped(self, model: Path) -> Done:
         """A model's folder with its int8 graph. Raises ModelError, EngineError."""
-        from trainer.publish import publish  # noqa: PLC0415  (lazy: brings the classifier)
 
         def make(folder: Path) -> Numbers:
-            return publish(model, folder, self.options)
+            return publish.publish(model, folder, self.options)
 
-        return self.lineage.done("publish", {"model": model}, {"name", "max_length"}, make)
+        done = self.lineage.done("publish", {"model": model}, {"name", "max_length"}, make)
+        self.made["publish"] = done
+        if why := publish.lacking(done.folder / "model"):
+            self.lineage.say(f"publish: {why}")
+        return done
 
     def compare(self) -> Comparison | None:
         """The student against the champion; None where there is none yet."""
@@ -106,6 +112,7 @@ class Gate:
             return {"macro_f1_difference": found.macro_f1.value, "detectable": found.detectable}
 
         done = self.lineage.done("compare", evaluations | models, FLOORS | {"resamples"}, make)
+        self.made["compare"] = done
         return compare.read(done.folder / COMPARISON)
 
     def ask(self) -> Outcome:
@@ -137,9 +144,7 @@ class Gate:
         if verdict != "promote":
             return Outcome(student, verdict, comparison)
         expected = standing.version if standing else None
-        if standing:  # a rollback that was killed before it moved the alias decided nothing
-            store.reinstate(alias, standing.version)
-        model = self.published(student).folder / "model"
+        model = self.published.folder / "model"
         promotion = promote.promote(model, stated, self.options, expected=expected)
         self.lineage.say(f"promote: {alias} is {promotion.version} now")
         return Outcome(student, verdict, comparison, promotion, self._announce(promotion))

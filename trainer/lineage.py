@@ -6,7 +6,7 @@ Each is a stage on files (see `trainer.stage`), found or done when it is first a
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from trainer import dataset, evaluate, stage
 from trainer.evaluate import Evaluation
@@ -16,6 +16,8 @@ from trainer.settings import FIT, SELECT, TrainerSettings
 from trainer.sources import Sources
 from trainer.split import split
 from trainer.stage import Done, Numbers
+
+LEFT_OUT: Final = "golden_left_out"  # a stage's number: what the firewall kept from it
 
 Say = Callable[[str], None]
 Selection = Literal["none", "seed", "calibrated"]
@@ -37,7 +39,8 @@ class Lineage:
         from trainer.teach import teach  # noqa: PLC0415  (lazy: brings torch)
 
         def make(folder: Path) -> Numbers:
-            return teach(self.sources.labelled, self.sources.golden, folder, self.options)
+            numbers = teach(self.sources.labelled, self.sources.golden, folder, self.options)
+            return numbers | {LEFT_OUT: len(self.sources.reviewed) - len(self.sources.free)}
 
         inputs = self.sources.labels | _model("start", self.options.teacher)
         settings = {"teacher", "teacher_learning_rate", *self._fit}
@@ -48,8 +51,9 @@ class Lineage:
         """The teacher's opinion of everything unlabelled. Raises what `pseudo_label` raises."""
 
         def make(folder: Path) -> Numbers:
-            model = self.teacher.folder / "model"
-            return pseudo_label(self.sources.texts(), model, folder, self.options)
+            texts, model = self.sources.texts(), self.teacher.folder / "model"
+            numbers = pseudo_label(texts, model, folder, self.options)
+            return numbers | {LEFT_OUT: len(self.sources.stream) - len(texts)}
 
         inputs = {"teacher": self.teacher.folder, "golden": self.options.golden}
         return self.done("pseudo-label", inputs | self.sources.streams, {"max_length"}, make)

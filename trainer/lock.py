@@ -39,20 +39,30 @@ def held(files: Any, root: str) -> Iterator[None]:  # noqa: ANN401  (fsspec is n
 
 def _create(files: Any, path: str, body: bytes) -> None:  # noqa: ANN401
     """Write a file that must not be there, all of it or nothing. Raises FileExistsError."""
-    if isinstance(files, LocalFileSystem):
-        partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
+    if not isinstance(files, LocalFileSystem):
+        files.pipe_file(path, body, mode="create")
+        return
+    partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
+    try:
+        partial.write_bytes(body)
         try:
-            partial.write_bytes(body)
             os.link(partial, path)
         except FileExistsError:
             raise
         except OSError:  # a disk without hard links
-            with Path(path).open("xb") as file:
-                file.write(body)
-        finally:
-            partial.unlink(missing_ok=True)
-    else:
-        files.pipe_file(path, body, mode="create")
+            _create_in_place(Path(path), body)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _create_in_place(path: Path, body: bytes) -> None:
+    with path.open("xb") as file:
+        try:
+            file.write(body)
+            file.flush()
+        except OSError:
+            path.unlink()  # half a lock is nobody's, and would stop everybody
+            raise
 
 
 def _break_stale(files: Any, path: str) -> None:  # noqa: ANN401

@@ -29,7 +29,7 @@ def markdown(facts: Facts) -> str:
         "## Production",
         "\n".join(f"- {line}" for line in wording.production(facts)),
         "## Lineage",
-        _table(["stage", "folder", "numbers"], wording.step_rows(facts)),
+        _table(wording.STEP_HEAD, wording.step_rows(facts)),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -83,7 +83,7 @@ def page(facts: Facts) -> str:
         "<h2>Production</h2>",
         _list(wording.production(facts)),
         "<h2>Lineage</h2>",
-        _table(["stage", "folder", "numbers"], wording.step_rows(facts)),
+        _table(wording.STEP_HEAD, wording.step_rows(facts)),
         _table(["setting", "value"], [[key, str(each)] for key, each in facts.settings.items()]),
     ]
     body = "\n".join(parts)

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -30,13 +30,15 @@ class Predictions:
 def load(folder: Path, max_length: int, threads: int) -> tuple[Classifier, int]:
     """The classifier as the worker would load it, warmed, and its token budget a batch.
 
-    Raises ModelError, EngineError.
+    The settings of a worker that may stand beside it, such as `WORKER_PRECISION`, do not count: no
+    stage would be done anew for another one. Raises ModelError, EngineError, InferenceError.
     """
     from worker import parts  # noqa: PLC0415  (lazy: brings the worker's settings)
     from worker.settings import WorkerSettings  # noqa: PLC0415
 
-    given: dict[str, Any] = {"_env_file": None}
-    options = WorkerSettings(model=str(folder), max_length=max_length, threads=threads, **given)
+    options = WorkerSettings.model_construct(  # which reads no environment
+        model=str(folder), max_length=max_length, threads=threads
+    )
     classifier = parts.classifier(options)
     return classifier, parts.batch_tokens(options, classifier)
 

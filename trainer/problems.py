@@ -8,6 +8,7 @@ from trainer.dataset import DataError
 from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.promote import AnnounceError
+from trainer.pseudo_label import ClusterError
 from trainer.registry import RegistryError
 from trainer.stage import StageError
 
@@ -33,6 +34,7 @@ def expected() -> tuple[type[Exception], ...]:
 
     return (
         AnnounceError,
+        ClusterError,
         CollectError,
         DataError,
         DeviceLostError,

@@ -35,6 +35,10 @@ def promote(
     store = Registry(options.registry, options.name)
     with store.alone():
         store.put(model, stated)
+        standing = store.alias(options.alias)
+        if standing and standing.version == expected:
+            # A rollback that was killed before it moved the alias decided nothing.
+            store.reinstate(options.alias, standing.version)
         return store.move(
             options.alias, stated.version, expected=expected, metrics=stated.metrics, now=_now()
         )

@@ -21,6 +21,10 @@ FILE: Final = "pseudo.parquet"
 PART: Final = 16_384  # texts a part: at most so many are labelled twice after a kill
 
 
+class ClusterError(Exception):
+    """The Ray cluster cannot be had, or failed: the message, one clear line, says what to do."""
+
+
 Labelled = tuple[Labels, Floats]  # places, (n,), and their probabilities, (n, 6)
 Progress = Callable[[int], object]  # told how many texts were done
 
@@ -30,7 +34,7 @@ def pseudo_label(
 ) -> Numbers:
     """Write `folder`/pseudo.parquet, a row a text. Goes on after the last part that was written.
 
-    Raises ModelError, EngineError, InferenceError, DataError.
+    Raises ModelError, EngineError, InferenceError, DataError, ClusterError.
     """
     from tqdm import tqdm  # noqa: PLC0415  (lazy)
 
@@ -98,8 +102,11 @@ def _label(
     if not words:
         return
     if options.ray_address:
-        from trainer import cluster  # noqa: PLC0415  (lazy: an optional extra)
-
+        try:
+            from trainer import cluster  # noqa: PLC0415  (lazy: an optional extra)
+        except ImportError as error:
+            extra = "`pip install 'maum[ray]'`, or unset TRAINER_RAY_ADDRESS"
+            raise ClusterError(f"Ray cannot be imported ({error}): {extra}") from error
         yield from cluster.label(words, teacher, options, progress)
     else:
         classifier, budget = predict.load(teacher, options.max_length, options.threads)

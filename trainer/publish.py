@@ -39,6 +39,23 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
     }
 
 
+def lacking(shipped: Path) -> str | None:
+    """Why workers will not serve the model in `shipped` in int8; None where they will."""
+    found = export.shipped(shipped)
+    if found is None:
+        return "no int8 graph could be made for this kind of processor: fp32 serves, slower"
+    stated, check = found.manifest, found.manifest.int8
+    if not stated.exact:
+        off = f"the ONNX graph is off by up to {stated.difference:.2g} of a logit"
+        return f"int8 is refused, as {off}: PyTorch serves in fp32, slower"
+    if check.used:
+        return None
+    return (
+        f"int8 is refused, as it agrees with fp32 on {check.agreement:.2%} of the golden messages "
+        f"and moves macro-F1 by {check.macro_f1_delta * 100:+.2f} points: fp32 serves, slower"
+    )
+
+
 def int8(shipped: Path) -> Int8Check | None:
     """What was found when the graph in `shipped` was made; None where there is none."""
     found = export.shipped(shipped)

@@ -14,6 +14,7 @@ from typing import Any
 
 from trainer import collect, facts, history, report, stage
 from trainer.collect import Waiting
+from trainer.facts import Facts
 from trainer.gate import Gate, Outcome
 from trainer.history import Run
 from trainer.lineage import Lineage, Say
@@ -40,9 +41,7 @@ class Recipe:
             if isinstance(collected, Waiting):
                 return collected
         outcome = self.gate.promote() if promoting else self.gate.ask()
-        gathered = facts.gather(self.lineage, outcome, self.gate.champion)
-        facts.write(self.options.work, gathered)
-        self._reported(report.render(self.options.work, gathered))
+        self._report(facts.gather(self.gate, outcome))
         self._remember(outcome)  # last: from here on its snapshots count as used
         if outcome.untold:
             raise outcome.untold
@@ -65,9 +64,13 @@ class Recipe:
             self.lineage.candidate = Done(folder, found, skipped=True)
 
     def promote(self) -> Outcome:
-        """Ask the gate, and move the alias if it says so. Raises RegistryError, AnnounceError."""
+        """Ask the gate, and move the alias if it says so; the last run's report tells of it.
+
+        Raises RegistryError, DataError, StageError, and AnnounceError at its end.
+        """
         self.look_back()
         outcome = self.gate.promote()
+        self._amend(outcome)
         if outcome.untold:
             raise outcome.untold
         return outcome
@@ -98,6 +101,24 @@ class Recipe:
         self.say(f"report: {folder / report.HTML}")
         return folder
 
+    def _report(self, found: Facts) -> None:
+        facts.write(self.options.work, found)
+        self._reported(report.render(self.options.work, found))
+
+    def _amend(self, outcome: Outcome) -> None:
+        """Where the student is the last run's: its report, and the history, say what became of it.
+
+        Raises DataError, StageError.
+        """
+        work, student = self.options.work, outcome.student.folder
+        runs = history.read(work)
+        if not runs or work / runs[-1].student != student:
+            return
+        kept = facts.read(facts.folder(work, student.name))
+        self._report(facts.decided(kept, self.gate, outcome))
+        told = {"verdict": outcome.verdict, "version": _version(outcome)}
+        history.add(work, runs[-1].model_copy(update=told))
+
     def _remember(self, outcome: Outcome) -> None:
         selected = self.lineage.selection(self.options.selection)
         history.add(
@@ -107,6 +128,10 @@ class Recipe:
                 selected=selected.relative_to(self.options.work).as_posix(),
                 student=outcome.student.folder.relative_to(self.options.work).as_posix(),
                 verdict=outcome.verdict,
-                version=outcome.promotion.version if outcome.promotion else None,
+                version=_version(outcome),
             ),
         )
+
+
+def _version(outcome: Outcome) -> str | None:
+    return outcome.promotion.version if outcome.promotion else None

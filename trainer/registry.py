@@ -54,33 +54,26 @@ class Registry:
             raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
 
     def aliases(self) -> list[str]:
-        """The aliases that were ever set, by name."""
-        folder = f"{self._root}/aliases"
-        if not self._files.exists(folder):
-            return []
-        names = [str(path).rpartition("/")[2] for path in self._files.ls(folder, detail=False)]
+        """The aliases that were ever set, by name. Raises RegistryError."""
+        names = self._names(f"{self._root}/aliases")
         return sorted(each.removesuffix(".json") for each in names if each.endswith(".json"))
 
     def is_withdrawn(self, alias: str, version: str) -> bool:
-        """Whether `alias` was rolled back from `version`."""
-        return bool(self._files.exists(self._withdrawn(alias, version)))
+        """Whether `alias` was rolled back from `version`. Raises RegistryError."""
+        return self._exists(self._withdrawn(alias, version))
 
     def withdraw(self, alias: str, version: str) -> None:
         """Remember that `alias` goes back from `version`. Raises RegistryError."""
         path = self._withdrawn(alias, version)
-        try:
+        with _in_one_line(f"{path} cannot be written"):
             self._write(path, b"")
-        except OSError as error:
-            raise RegistryError(f"{path} cannot be written: {_line(error)}") from error
 
     def reinstate(self, alias: str, version: str) -> None:
         """Forget it. Raises RegistryError."""
         path = self._withdrawn(alias, version)
-        try:
+        with _in_one_line(f"{path} cannot be removed"):
             if self._files.exists(path):
                 self._files.rm_file(path)
-        except OSError as error:
-            raise RegistryError(f"{path} cannot be removed: {_line(error)}") from error
 
     def require(self, version: str) -> None:
         """Raises RegistryError unless `version` is there, whole."""
@@ -89,7 +82,10 @@ class Registry:
             raise RegistryError(f"no version {version} of {self.name} (there are: {known})")
 
     def previous(self, standing: ModelPromotion) -> ModelPromotion | None:
-        """What the alias pointed at before `standing`; None where that is not there (any more)."""
+        """What the alias pointed at before `standing`; None where that is not there (any more).
+
+        Raises RegistryError.
+        """
         version = standing.previous_version
         if version is None or not self._is_whole(version):
             return None
@@ -97,11 +93,8 @@ class Registry:
         return standing.model_copy(update={**there, "previous_version": None, "metrics": {}})
 
     def versions(self) -> list[str]:
-        """The whole versions, by name; half-written ones are no versions."""
-        folder = f"{self._root}/{self.name}"
-        if not self._files.exists(folder):
-            return []
-        names = [str(path).rpartition("/")[2] for path in self._files.ls(folder, detail=False)]
+        """The whole versions, by name; half-written ones are no versions. Raises RegistryError."""
+        names = self._names(f"{self._root}/{self.name}")
         return sorted(each for each in names if self._is_whole(each))
 
     def uri(self, version: str) -> str:
@@ -116,7 +109,7 @@ class Registry:
         Raises RegistryError.
         """
         target = f"{self._root}/{self.name}/{stated.version}"
-        try:
+        with _in_one_line(f"{target} cannot be written"):
             if not self._is_whole(stated.version):
                 self._remove(target)
                 self._files.makedirs(target, exist_ok=True)
@@ -132,10 +125,8 @@ class Registry:
                 if isinstance(self._files, LocalFileSystem):
                     stage.sync_all(Path(target))  # before the manifest says that all is there
                 body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
-                self._write(f"{target}/{manifest.FILE_NAME}", body)
-            return self._hash(stated.version)
-        except OSError as error:
-            raise RegistryError(f"{target} cannot be written: {_line(error)}") from error
+                self._write(self._manifest(stated.version), body)
+        return self._hash(stated.version)
 
     def move(
         self,
@@ -169,10 +160,8 @@ class Registry:
             promoted_at=now,
             metrics=dict(metrics),
         )
-        try:
+        with _in_one_line(f"{alias} cannot be moved"):
             self._write(self._alias(alias), orjson.dumps(promotion.model_dump()))
-        except OSError as error:
-            raise RegistryError(f"{alias} cannot be moved: {_line(error)}") from error
         return promotion
 
     @contextmanager
@@ -196,24 +185,39 @@ class Registry:
     def _clean(self) -> None:
         """Half-written versions: no alias can point at them, since their manifest is missing."""
         folder = f"{self._root}/{self.name}"
-        try:
-            if self._files.exists(folder):
-                for path in self._files.ls(folder, detail=False):
-                    if not self._is_whole(str(path).rpartition("/")[2]):
-                        self._remove(str(path))
-        except OSError as error:
-            raise RegistryError(f"{folder} cannot be cleaned: {_line(error)}") from error
+        for name in self._names(folder):
+            if not self._is_whole(name):
+                with _in_one_line(f"{folder} cannot be cleaned"):
+                    self._remove(f"{folder}/{name}")
 
     def _remove(self, path: str) -> None:
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
 
+    def _exists(self, path: str) -> bool:
+        with _in_one_line(f"{path} cannot be looked for"):
+            return bool(self._files.exists(path))
+
+    def _names(self, folder: str) -> list[str]:
+        """What is in a folder; nothing where there is none."""
+        if not self._exists(folder):
+            return []
+        with _in_one_line(f"{folder} cannot be listed"):
+            found = self._files.ls(folder, detail=False)
+        names = (str(path).rpartition("/")[2] for path in found)
+        return [name for name in names if name]
+
     def _is_whole(self, version: str) -> bool:
-        return bool(self._files.exists(f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}"))
+        return self._exists(self._manifest(version))
 
     def _hash(self, version: str) -> str:
-        body = self._files.cat_file(f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}")
+        path = self._manifest(version)
+        with _in_one_line(f"{path} cannot be read"):
+            body = self._files.cat_file(path)
         return hashlib.sha256(body).hexdigest()
+
+    def _manifest(self, version: str) -> str:
+        return f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}"
 
     def _alias(self, alias: str) -> str:
         return f"{self._root}/aliases/{alias}.json"
@@ -226,11 +230,14 @@ class Registry:
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         if isinstance(self._files, LocalFileSystem):
             partial = Path(f"{path}.{secrets.token_hex(4)}.partial")
-            with partial.open("wb") as file:
-                file.write(body)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
+            try:
+                with partial.open("wb") as file:
+                    file.write(body)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)  # of a disk that is full
             for folder in Path(path).parents:
                 if folder.is_relative_to(self._root):
                     stage.sync(folder)
@@ -264,6 +271,15 @@ def state(  # noqa: PLR0913  (what a manifest states)
         "int8": int8,
     }
     return ModelManifest.model_validate(facts)
+
+
+@contextmanager
+def _in_one_line(what: str) -> Iterator[None]:
+    """Turn what a file system may fail of into RegistryError: `what` is the case, and why."""
+    try:
+        yield
+    except OSError as error:
+        raise RegistryError(f"{what}: {_line(error)}") from error
 
 
 def _line(error: BaseException) -> str:

@@ -173,8 +173,10 @@ def take_in(recipe: "Recipe", path: Path) -> None:
         found = [Labelled(row["id"], row["text"], str(row["emotion"])) for row in rows]
     if unknown := sorted({row.emotion for row in found} - set(EMOTIONS)):
         raise DataError(f"{path} has unknown labels: {', '.join(unknown)}")
+    golden = sum(1 for _ in recipe.lineage.sources.firewall.overlaps(found))
     add(recipe.options.work, *found)
-    recipe.say(f"review: {len(found)} labels taken in from {path}")
+    left_out = f"; {golden} of them repeat golden texts, so nothing trains on them"
+    recipe.say(f"review: {len(found)} labels taken in from {path}{left_out if golden else ''}")
 
 
 def add(work: Path, *rows: Labelled) -> None:

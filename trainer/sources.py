@@ -4,9 +4,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from trainer import dataset, history, leakage
+from trainer import dataset, history
 from trainer.collect import SAMPLES
 from trainer.dataset import DataError, Labelled, Text
+from trainer.leakage import Firewall
 from trainer.settings import TrainerSettings
 
 
@@ -28,14 +29,38 @@ class Sources:
         return dataset.read_golden(self.options.golden)
 
     @cached_property
+    def firewall(self) -> Firewall:
+        """What keeps golden texts from training. Raises DataError."""
+        return Firewall(self.golden)
+
+    @cached_property
+    def reviewed(self) -> list[Labelled]:
+        """What reviewers said. Raises DataError."""
+        return history.labels(self.options.work)
+
+    @cached_property
+    def free(self) -> list[Labelled]:
+        """Of that, what repeats no golden text. Raises DataError."""
+        return self.firewall.without(self.reviewed)
+
+    @cached_property
     def labelled(self) -> list[Labelled]:
         """What people labelled: the file, and reviews, which win. Raises DataError."""
-        reviewed = history.labels(self.options.work)
-        people = leakage.Firewall(self.golden).without(reviewed)
-        return dataset.merge(people, dataset.read_labelled(self.options.labelled))
+        return dataset.merge(self.free, dataset.read_labelled(self.options.labelled))
 
     def texts(self) -> list[Text]:
-        """Everything to pseudo-label, but for what is golden: short phrases are everybody's."""
+        """What to pseudo-label: of the stream, what repeats no golden text. Raises DataError."""
+        texts = self.firewall.without(self.stream)
+        if not texts:
+            raise DataError(
+                f"nothing to pseudo-label: each of the {len(self.stream)} texts that came in "
+                f"repeats one of {self.options.golden}, which nothing trains on"
+            )
+        return texts
+
+    @cached_property
+    def stream(self) -> list[Text]:
+        """Everything that nobody labelled. Raises DataError."""
         rows = self.replay()
         for path in (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled):
             if path is not None:
@@ -50,7 +75,7 @@ class Sources:
             raise DataError(
                 "nothing to pseudo-label: collect review samples, or set TRAINER_UNLABELLED"
             )
-        return leakage.Firewall(self.golden).without(once)
+        return once
 
     def samples(self) -> list[dict[str, Any]]:
         """The review samples of the snapshots."""

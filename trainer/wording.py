@@ -9,6 +9,7 @@ from schemas.emotion import EMOTIONS
 from trainer import compare, gate, scores, stage
 from trainer.evaluate import Evaluation
 from trainer.facts import Facts
+from trainer.lineage import LEFT_OUT
 from trainer.production import ENOUGH, Served
 
 
@@ -41,6 +42,12 @@ def kept(facts: Facts) -> list[str]:
                 f"{numbers['repeats']} repeats and {numbers['quarantined']} malformed left out; "
                 f"offsets {spans}"
             )
+        left_out = numbers.get(LEFT_OUT, 0)
+        if step.stage == "teach" and left_out:
+            lines.append(f"{left_out} labels of reviewers repeat golden texts and were left out")
+        if step.stage == "pseudo-label" and left_out:
+            offered = numbers["texts"] + left_out
+            lines.append(f"of {offered} texts {left_out} repeat golden ones and were left out")
         if step.stage == "select":
             lines.append(
                 f"of {numbers['offered']} pseudo-labels the seed's filter accepts "
@@ -159,9 +166,20 @@ def slice_rows(one: Evaluation) -> list[list[str]]:
     ]
 
 
+STEP_HEAD: Final = ("stage", "fingerprint", "made from", "numbers")
+
+
 def step_rows(facts: Facts) -> list[list[str]]:
-    """A row a stage: name, folder, numbers."""
-    return [[step.stage, step.folder, stage.told(step.numbers)] for step in facts.steps]
+    """A row a stage: its name; its fingerprint, cut as in its folder's name; parents; numbers."""
+    return [
+        [
+            step.stage,
+            step.fingerprint[: stage.ID_LETTERS],
+            ", ".join(step.parents),
+            stage.told(step.numbers),
+        ]
+        for step in facts.steps
+    ]
 
 
 def with_interval(value: Sequence[float]) -> str:

@@ -1,5 +1,9 @@
 """The trainer's commands as they are called, and a Kafka that only listens."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,12 +13,44 @@ from trainer import __main__ as program
 from trainer import promote
 from trainer.settings import TrainerSettings
 
+ROOT = Path(__file__).resolve().parents[2]
+
+# Without capabilities root may write no more than the rights of files say.
+WITHOUT_RIGHTS = """
+import ctypes, os, sys
+from trainer import __main__ as program
+
+if os.geteuid() == 0:
+    version_3 = (ctypes.c_uint32 * 2)(0x20080522, 0)
+    none = (ctypes.c_uint32 * 6)()
+    assert ctypes.CDLL(None).capset(version_3, none) == 0
+sys.exit(program.main(sys.argv[1:]))
+"""
+
+
+def environment(options: TrainerSettings) -> dict[str, str]:
+    """The settings for another process."""
+    stated = options.model_dump(mode="json", exclude_none=True)
+    return os.environ | {f"TRAINER_{name.upper()}": str(each) for name, each in stated.items()}
+
 
 def command(options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     """The exit code of `python -m trainer` with `arguments` under these settings."""
-    for name, value in options.model_dump(mode="json", exclude_none=True).items():
-        monkeypatch.setenv(f"TRAINER_{name.upper()}", str(value))
+    for name, value in environment(options).items():
+        monkeypatch.setenv(name, value)
     return program.main(arguments)
+
+
+def without_rights(options: TrainerSettings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """`python -m trainer` as somebody who is not root, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", WITHOUT_RIGHTS, *arguments],
+        cwd=ROOT,
+        env=environment(options),
+        check=False,
+        capture_output=True,
+        text=True,
+    )
 
 
 class Listening:

@@ -1,6 +1,9 @@
 """Small models and data that several of the trainer's tests share."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -37,6 +40,17 @@ def tsv(path: Path, rows: list[Labelled]) -> Path:
     lines = ["id\temotion\ttext", *(f"{row.id}\t{row.emotion}\t{row.text}" for row in rows)]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
+
+
+@contextmanager
+def full_after(bytes_: int) -> Iterator[None]:
+    """No file can grow beyond this, as on a disk that has no more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ from trainer.stage import Done
 from worker import kafka
 from worker.settings import KafkaSettings
 
+from .commands import command
+
 NOW = "2026-11-24T04:00:00.000Z"
 
 
@@ -374,6 +376,17 @@ def test_kafka_that_is_not_there_is_one_line(options: TrainerSettings) -> None:
     with pytest.raises(CollectError, match="nothing was consumed") as caught:
         collect.collect(connection, quick)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_says_in_one_line_and_no_more_that_kafka_is_not_there(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "127.0.0.1:1")
+    quick = options.model_copy(update={"kafka_seconds": 2.0})
+    assert command(quick, monkeypatch, "collect") == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("trainer: ")
+    assert line.endswith("nothing was consumed, the next run reads it again")
 
 
 @pytest.mark.kafka

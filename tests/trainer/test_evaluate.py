@@ -1,15 +1,20 @@
 """What is measured of a model, and of what it is used on."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, drift, evaluate, scores, slices
+from trainer import compare, dataset, drift, evaluate, predict, scores, slices
+from trainer.compare import Contender
 from trainer.dataset import DataError
+from trainer.scores import Floats
 from trainer.settings import TrainerSettings
+from worker.classifier import Tokenized
 
 from .commands import command
 from .conftest import GOLDEN_FILLER, chat, tsv
@@ -187,10 +192,63 @@ def test_class_divergence_is_nought_for_the_same_and_one_for_the_disjoint() -> N
     assert 0 < skewed < 0.5
 
 
-def test_two_models_are_timed_in_turns(
-    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+class Clock:
+    """Seconds that pass only while a model works, and while something else holds it up."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Slow:
+    """A classifier that takes so many seconds a text; each other batch, it is held up."""
+
+    def __init__(self, clock: Clock, device: str, seconds: float) -> None:
+        self.engine = SimpleNamespace(name=f"fake-{device}")
+        self.clock = clock
+        self.seconds = seconds
+        self.batches = 0
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
+        return [Tokenized((place, 1), truncated=False) for place, _ in enumerate(texts)]
+
+    def prepare(self, rows: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        return rows
+
+    def run(self, rows: list[tuple[int, ...]]) -> Floats:
+        self.clock.now += len(rows) * self.seconds * (1 + self.batches % 2)
+        self.batches += 1
+        return np.full((len(rows), 6), 1 / 6)
+
+
+@pytest.mark.parametrize(("device", "clock"), [("cpu", "process_time"), ("cuda", "perf_counter")])
+@pytest.mark.parametrize(("slower", "passes"), [(1.0, True), (1.2, True), (1.3, False)])
+def test_a_slower_student_falls_below_the_floor_whatever_else_the_machine_does(
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    device: str,
+    clock: str,
+    slower: float,
+    passes: bool,
 ) -> None:
-    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.5)
+    """By the clock that its device goes by; the best of the turns counts."""
+    time = Clock()
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    monkeypatch.setattr(evaluate, clock, time)
+    seconds = {"champion": 0.01, "student": 0.01 * slower}
+    loaded = {Path(name): (Slow(time, device, each), 10_000) for name, each in seconds.items()}
+    monkeypatch.setattr(predict, "load", lambda folder, *_: loaded[folder])
     texts = [row.text for row in chat(120, 1)]
-    first, second = evaluate.speeds([tiny_model, tiny_model], texts, options)
-    assert 0.3 < first / second < 3.0
+    champion, student = evaluate.speeds(list(loaded), texts, options)
+    assert champion == pytest.approx(100.0)
+    assert student == pytest.approx(100.0 / slower)
+    labels = np.arange(120) % 6
+    answers = np.eye(6)[labels]
+    found = compare.compare(
+        labels, Contender(answers, champion), Contender(answers, student), resamples=100
+    )
+    assert any("speed is" in reason for reason in found.reasons) == (not passes)
+    assert (found.verdict == "reject") == (not passes)

@@ -2,13 +2,11 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,7 +25,7 @@ from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import fingerprint_of
 
-from .conftest import GOLDEN_FILLER, chat
+from .conftest import GOLDEN_FILLER, chat, full_after
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -315,17 +313,6 @@ def test_patience_is_in_epochs_where_checkpoints_fall_into_the_middle_of_them(
     assert found.steps == 2 + 2 * 4  # the first look is the best, then two epochs of four steps
 
 
-@contextmanager
-def full_after(bytes_: int) -> Iterator[None]:
-    """No file can grow beyond this, as on a disk that has no more."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (bytes_, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("share", [0.5, 1.5], ids=["the model", "the optimizer"])
 def test_a_disk_that_is_full_in_the_middle_of_a_fit_is_one_line_and_it_goes_on_later(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings, share: float
@@ -364,6 +351,18 @@ def test_a_checkpoint_that_was_cut_short_is_not_gone_on_from(tmp_path: Path) -> 
     assert checkpoint.last_whole(tmp_path) == tmp_path / "checkpoint-6"
     assert not (tmp_path / "checkpoint-12").exists()
     assert checkpoint.last_whole(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("multiplies", [True, False])
+def test_a_card_that_emulates_bf16_gets_fp32(
+    monkeypatch: pytest.MonkeyPatch, *, multiplies: bool
+) -> None:
+    def is_supported(*, including_emulation: bool = True) -> bool:
+        return multiplies or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", is_supported)
+    assert fit.has_bf16() == multiplies
 
 
 def test_a_rare_class_weighs_more() -> None:

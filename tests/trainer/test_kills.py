@@ -19,9 +19,9 @@ from trainer.recipe import Recipe
 from trainer.registry import Registry
 from trainer.settings import TrainerSettings
 
+from .commands import environment
 from .conftest import chat
 from .test_collect import Topic, sample
-from .test_recipe import environment
 
 pytestmark = [
     pytest.mark.kafka,

@@ -5,20 +5,26 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
+import trainer
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
 from trainer import dataset, predict, pseudo_label
 from trainer.dataset import Pseudo, Text
+from trainer.pseudo_label import ClusterError
 from trainer.settings import TrainerSettings
+
+from .commands import command
+from .conftest import chat, tsv
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXTS = [Text(str(n), text.strip() or "빈") for n, text in enumerate(tiny.TEXTS * 3)]
@@ -151,6 +157,84 @@ def test_ray_gives_the_same_answers(
     found = np.array([row.scores for row in rows])
     assert [row.id for row in rows] == [each.id for each in TEXTS]
     assert found == pytest.approx(predict.of(tiny_model, WORDS, options), abs=1e-5)
+
+
+def test_the_settings_of_a_worker_beside_it_change_no_answer(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are in the fingerprint of no stage."""
+    plain, budget = predict.load(tiny_model, 64, threads=1)
+    monkeypatch.setenv("WORKER_MAX_BATCH_TOKENS", "64")
+    for precision in ("fp32", "int8", "no such precision"):
+        monkeypatch.setenv("WORKER_PRECISION", precision)
+        monkeypatch.setenv("WORKER_DEVICE", f"{precision} device")
+        found = predict.load(tiny_model, 64, threads=1)
+        assert (found[0].engine.precision, found[1]) == (plain.engine.precision, budget)
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A Ray that does nothing yet; the real one takes half a minute to start."""
+    found: Any = ModuleType("ray")
+    found.data, found.exceptions = ModuleType("ray.data"), ModuleType("ray.exceptions")
+    found.exceptions.RayError = type("RayError", (Exception,), {})
+    found.init = lambda **_: nullcontext()
+    found.cluster_resources = dict
+    for each in (found, found.data, found.exceptions):
+        monkeypatch.setitem(sys.modules, each.__name__, each)
+    yield found
+    del trainer.cluster
+    del sys.modules["trainer.cluster"]
+
+
+def test_what_becomes_of_a_task_on_a_cluster_is_one_line(
+    tmp_path: Path,
+    tiny_model: Path,
+    options: TrainerSettings,
+    ray: Any,  # noqa: ANN401  (a module)
+) -> None:
+    def fail(_: object) -> None:
+        raise ray.exceptions.RayError(
+            "The actor died because of an error raised in its creation task, ray::Labeller()\n"
+            '  File "trainer/cluster.py", line 21, in __init__\n'
+            "    self._classifier, self._budget = predict.load(Path(teacher), max_length)\n"
+            "worker.config.ModelError: /teach/model holds no config.json\n"
+        )
+
+    ray.data.from_items = fail
+    far = options.model_copy(update={"ray_address": "auto"})
+    told = "failed: worker.config.ModelError: /teach/model holds no config.json; the same command"
+    with pytest.raises(ClusterError, match=told) as caught:
+        pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path, far)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cluster_that_is_not_there_is_one_line(
+    tmp_path: Path,
+    tiny_model: Path,
+    options: TrainerSettings,
+    ray: Any,  # noqa: ANN401  (a module)
+) -> None:
+    def away(**_: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nPlease specify one")
+
+    ray.init = away
+    far = options.model_copy(update={"ray_address": "auto"})
+    told = r"^TRAINER_RAY_ADDRESS=auto: Could not find any running Ray instance\.$"
+    with pytest.raises(ClusterError, match=told):
+        pseudo_label.pseudo_label(TEXTS, tiny_model, tmp_path, far)
+
+
+def test_without_ray_the_command_says_what_to_install(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as where the extra is not installed
+    unlabelled = tsv(options.golden.parent / "unlabelled.tsv", chat(6, 5, "u"))
+    far = {"ray_address": "auto", "unlabelled": unlabelled, "epochs": 1}
+    assert command(options.model_copy(update=far), monkeypatch, "pseudo-label") == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("trainer: Ray cannot be imported (")
+    assert last.endswith("`pip install 'maum[ray]'`, or unset TRAINER_RAY_ADDRESS")
 
 
 @pytest.mark.usefixtures("small_parts")

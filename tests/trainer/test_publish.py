@@ -1,12 +1,17 @@
 """What is promoted carries its int8 graph, and the worker takes that one."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from trainer import promote, publish
+from trainer import promote, publish, stage
+from trainer.gate import Gate
+from trainer.lineage import Lineage
 from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
 from worker import classifier
 from worker.classifier import ModelId
 from worker.engines import EngineError, export
@@ -30,6 +35,48 @@ def test_the_numbers_are_those_of_the_check(
         "int8_agreement": check.agreement,
         "int8_macro_f1_delta": check.macro_f1_delta,
     }
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (
+            {"int8": {"agreement": 0.9, "macro_f1_delta": -0.0123, "used": False}},
+            "as it agrees with fp32 on 90.00% of the golden messages and moves macro-F1 by -1.23 ",
+        ),
+        (
+            {"exact": False, "difference": 0.25},
+            "as the ONNX graph is off by up to 0.25 of a logit: PyTorch serves in fp32",
+        ),
+    ],
+    ids=["refused", "inexact"],
+)
+def test_what_stops_int8_is_said_with_its_figures(
+    shipped: Path, found: dict[str, object], told: str
+) -> None:
+    assert publish.lacking(shipped) is None
+    path = shipped / "engines" / export.key(shipped) / export.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | found))
+    assert f"int8 is refused, {told}" in str(publish.lacking(shipped))
+
+
+def test_the_gate_says_once_that_there_is_no_int8(
+    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publish, "lacking", lambda _: "int8 is refused")
+    said: list[str] = []
+    lineage = Lineage(options, said.append)
+    made = stage.run(options.work, "finetune", {}, {}, lambda folder: copied(tiny_model, folder))
+    lineage.candidate = made
+    gate = Gate(lineage, {})
+    for _ in range(2):
+        assert gate.published == gate.made["publish"]
+    assert said.count("publish: int8 is refused") == 1
+
+
+def copied(model: Path, folder: Path) -> Numbers:
+    shutil.copytree(model, folder / "model")
+    return {}
 
 
 def test_a_worker_makes_no_graph_of_its_own(
@@ -72,5 +119,6 @@ def test_a_model_that_no_graph_can_serve_is_published_without(
         numbers = publish.publish(tiny_model, tmp_path / "publish", options)
     assert numbers == {"int8": 0.0}
     shipped = tmp_path / "publish" / "model"
+    assert "no int8 graph could be made" in str(publish.lacking(shipped))
     stated = promote.state(shipped, options, made_at="2026-11-25T04:00:00.000Z", metrics={})
     assert stated.int8 is None

@@ -24,13 +24,16 @@ TRAINING = """
 import sys
 from pathlib import Path
 from trainer import ranks, select
-from trainer.job import Job
+from trainer.job import FitError, Job
 from trainer.settings import TrainerSettings
 from tests.trainer.conftest import chat
 
 options = TrainerSettings.model_validate_json(sys.argv[1])
 train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
-ranks.fit(Job(options.teacher, train, validation, options, 6e-3), Path(sys.argv[2]))
+try:
+    ranks.fit(Job(options.teacher, train, validation, options, 6e-3), Path(sys.argv[2]))
+except FitError as error:
+    sys.exit(f"one line: {error}")
 """
 
 
@@ -45,6 +48,36 @@ def run(folder: Path, options: TrainerSettings) -> Fitted:
     return ranks.fit(Job(options.teacher, train, validation, options, 6e-3), folder)
 
 
+def started(folder: Path, options: TrainerSettings) -> subprocess.Popen[bytes]:
+    """A trainer of its own."""
+    command = [sys.executable, "-c", TRAINING, options.model_dump_json(), str(folder)]
+    return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
+
+
+def await_step(trainer: subprocess.Popen[bytes], step: int) -> None:
+    """Read the first rank's bar as it comes."""
+    assert trainer.stderr is not None
+    told = b""
+    while max(shown(told.decode(errors="replace")), default=0) < step:
+        more = os.read(trainer.stderr.fileno(), 65536)
+        assert more, told.decode()
+        told += more
+
+
+def process_of(folder: Path, rank: int) -> int:
+    """Its number."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+            environment = (process / "environ").read_bytes().split(b"\0")
+        except OSError:  # ended meanwhile, or another user's
+            continue
+        ours = b"trainer.rank" in command and os.fsencode(folder) in command
+        if ours and b"LOCAL_RANK=%d" % rank in environment:
+            return int(process.name)
+    raise AssertionError(f"no process is rank {rank}")
+
+
 def shown(bar: str) -> list[int]:
     """The steps that a bar told of."""
     return [int(step) for step in re.findall(rf"\b([1-9]\d*)/{STEPS}\b", bar)]
@@ -55,17 +88,12 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
 ) -> None:
     folder = tmp_path / "fit"
     folder.mkdir()
-    command = [sys.executable, "-c", TRAINING, two.model_dump_json(), str(folder)]
-    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as trainer:
-        assert trainer.stderr is not None
-        told = b""
+    with started(folder, two) as trainer:
         try:
-            while max(shown(told.decode(errors="replace")), default=0) < 3:
-                more = os.read(trainer.stderr.fileno(), 65536)  # the first rank's bar, as it comes
-                assert more, told.decode()
-                told += more
+            await_step(trainer, 3)
         finally:
             trainer.send_signal(signal.SIGKILL)
+        assert trainer.stderr is not None
         trainer.stderr.read()  # to its end: the launcher and the first rank have ended, too
     assert trainer.returncode == -signal.SIGKILL
     whole = checkpoint.last_whole(folder / checkpoint.FOLDER)
@@ -87,6 +115,28 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
         "model/tokenizer.json",
         "model/tokenizer_config.json",
     }
+
+
+def test_a_process_killed_with_9_is_told_in_one_line_and_costs_one_checkpoint_at_most(
+    tmp_path: Path, two: TrainerSettings, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    with started(folder, two) as trainer:
+        try:
+            await_step(trainer, 5)
+            os.kill(process_of(folder, 1), signal.SIGKILL)
+            assert trainer.stderr is not None
+            last = trainer.stderr.read().decode()
+        finally:
+            trainer.kill()
+    assert trainer.returncode == 1
+    assert last.endswith("one line: a process of the fit ended: SIGKILL\n")
+    assert "Traceback" not in last
+    capfd.readouterr()
+    assert run(folder, two).steps == STEPS
+    # A checkpoint every other step: the one of step 4 was whole, as step 5 was done.
+    assert min(shown(capfd.readouterr().err)) >= 5
 
 
 def test_what_stops_a_process_is_one_line(

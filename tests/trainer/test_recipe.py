@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,7 +38,7 @@ from trainer.sources import Sources
 from trainer.stage import Done
 from worker import registry as workers
 
-from .commands import command
+from .commands import command, environment
 from .conftest import GOLDEN_FILLER, WORDS, chat, tsv
 from .test_collect import Topic, sample
 from .test_registry import put
@@ -62,19 +61,14 @@ def run(options: TrainerSettings, said: list[str] | None = None) -> Outcome:
     return found
 
 
-def environment(options: TrainerSettings) -> dict[str, str]:
-    """The settings for another process."""
-    stated = options.model_dump(mode="json", exclude_none=True)
-    return os.environ | {f"TRAINER_{name.upper()}": str(each) for name, each in stated.items()}
-
-
 def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: TrainerSettings) -> None:
     said: list[str] = []
     outcome = run(given, said)
     assert outcome.promotion is not None
     found = workers.resolve(f"registry:{given.registry}#champion")
     assert found.model.version == outcome.promotion.version
-    stages = [line.partition(":")[0] for line in said]
+    # Whether int8 is refused is up to the kind of processor.
+    stages = [line.partition(":")[0] for line in said if not line.startswith("publish: int8 is")]
     assert stages == [
         "teach",
         "pseudo-label",
@@ -92,18 +86,24 @@ def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: Trainer
 
 
 def test_a_student_no_better_than_the_champion_is_not_promoted(
-    given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
     first = run(given)
     assert first.promotion is not None
-    other = given.model_copy(update={"seed": 8})
-    second = run(other)
+    # The champion over again, but for a hair's breadth: another version with the same answers.
+    model, tokenizer = base.load(str(first.student.folder / "model"))
+    with torch.no_grad():
+        model.get_parameter("classifier.out_proj.bias")[0] += 1e-5
+    model.save_pretrained(tmp_path / "equal")
+    tokenizer.save_pretrained(tmp_path / "equal")
+    equal = {"student": str(tmp_path / "equal"), "student_learning_rate": 1e-12, "epochs": 1}
+    second = run(given.model_copy(update={**equal, "min_speed": 0.0}))
     assert second.comparison is not None
-    assert (second.promotion is None) == (second.comparison.verdict != "promote")
+    assert second.comparison.macro_f1.value == pytest.approx(0.0)
+    assert (second.verdict, second.promotion) == ("insufficient evidence", None)
     standing = workers.read_alias(f"registry:{given.registry}#champion")
-    expected = second.promotion or first.promotion
-    assert standing.version == expected.version
+    assert standing.version == first.promotion.version
     assert [each.verdict for each in history.read(given.work)] == ["promote", second.verdict]
 
 
@@ -127,6 +127,34 @@ def test_golden_texts_in_a_stream_are_left_out(tmp_path: Path, given: TrainerSet
     options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", rows)})
     texts = Sources(options).texts()
     assert {each.id for each in texts} == {f"u{number}" for number in range(6)}
+
+
+def test_what_the_firewall_leaves_out_is_told_by_the_stages_and_the_report(
+    tmp_path: Path, given: TrainerSettings
+) -> None:
+    golden = chat(120, 99, "g", GOLDEN_FILLER)
+    rows = [*chat(60, 5, "u"), *(Labelled(f"u-{row.id}", row.text, "기쁨") for row in golden[:3])]
+    options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", rows)})
+    import_ = tsv(tmp_path / "labels.tsv", [*chat(6, 7, "r"), *golden[:2]])
+    said: list[str] = []
+    review.take_in(Recipe(options, said.append, {}), import_)
+    assert said[-1].endswith("; 2 of them repeat golden texts, so nothing trains on them")
+    run(options, said)
+    left_out = {line.partition(":")[0]: line for line in said if "golden_left_out" in line}
+    assert "golden_left_out 2 " in left_out["teach"]
+    assert "golden_left_out 3 " in left_out["pseudo-label"]
+    page = (report.render_last(options.work) / report.MARKDOWN).read_text()
+    assert "- 2 labels of reviewers repeat golden texts and were left out" in page
+    assert "- of 63 texts 3 repeat golden ones and were left out" in page
+
+
+def test_a_stream_of_which_the_firewall_leaves_nothing_is_one_line(
+    tmp_path: Path, given: TrainerSettings
+) -> None:
+    golden = [Labelled(f"u-{row.id}", row.text, "기쁨") for row in chat(7, 99, "g", GOLDEN_FILLER)]
+    options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", golden)})
+    with pytest.raises(DataError, match=r"^nothing to .* 7 texts .* repeats one of .*golden\.tsv"):
+        Sources(options).texts()
 
 
 def test_what_a_reviewer_says_wins_over_the_file(given: TrainerSettings) -> None:
@@ -360,9 +388,20 @@ def test_what_was_compared_first_is_what_is_promoted_later(
     (given.work / "history.json").unlink()
     # As after a run that used samples up, from which replay is made.
     history.add(given.work, kept.model_copy(update={"snapshots": ["used"]}))
+    assert "verdict: not asked" in (report.render_last(given.work) / report.HTML).read_text()
     assert command(given, monkeypatch, "promote") == 0
     standing = Registry(given.registry, given.name).alias("champion")
     assert standing is not None
+    told = [(each.verdict, each.version) for each in history.read(given.work)]
+    assert told == [("not asked", None), ("promote", standing.version)]
+    folder = facts.folder(given.work, rehearsed.student.folder.name)
+    for name in (report.HTML, report.MARKDOWN):
+        page = (folder / name).read_text()
+        assert "verdict: promote" in page
+        assert "not asked" not in page
+    assert standing.version in (folder / report.HTML).read_text()
+    found = {step.stage: step for step in facts.read(folder).steps}
+    assert found["publish"].parents == (f"finetune/{rehearsed.student.folder.name}/model",)
     shipped = workers.fetch(standing).folder / "model.safetensors"
     student = rehearsed.student.folder / "model/model.safetensors"
     assert shipped.read_bytes() == student.read_bytes()

@@ -1,11 +1,13 @@
 """Versions are immutable, aliases move whole or not at all, and one trainer writes at a time."""
 
+import errno
 import json
 import os
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,8 @@ from trainer.settings import TrainerSettings
 from worker import registry as workers
 from worker.config import ModelError
 
-from .commands import Listening, command
+from .commands import Listening, command, without_rights
+from .conftest import full_after
 
 NOW = "2026-11-24T04:00:00.000Z"
 MEMORY = "memory://models"
@@ -313,13 +316,108 @@ def test_a_registry_that_cannot_be_written_is_one_line(
         put(tiny_model, bad)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_registry_without_write_rights_is_one_line(
+def test_a_registry_without_write_rights_is_one_line_and_its_alias_stays(
     tiny_model: Path, options: TrainerSettings
 ) -> None:
-    Path(options.registry).mkdir(mode=0o500)
-    with pytest.raises(RegistryError, match="Permission denied"):
-        put(tiny_model, options)
+    first = put(tiny_model, options)
+    second = put(tiny_model, options, "2026-11-25", expected=first.version)
+    root = Path(options.registry)
+    folders = [each for each in (root, *root.rglob("*")) if each.is_dir()]
+    for folder in folders:
+        folder.chmod(0o500)
+    done = without_rights(options, "rollback")
+    told = f"trainer: {root} cannot be written to: Permission denied\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", told)
+    for folder in folders:
+        folder.chmod(0o700)
+    assert Registry(options.registry, options.name).alias("champion") == second
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["with hard links", "without"])
+def test_a_disk_that_has_no_room_for_a_lock_is_one_line_and_the_next_try_gets_it(
+    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, *, links: bool
+) -> None:
+    if not links:
+
+        def refuse(*_: object) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(os, "link", refuse)
+    first = put(tiny_model, options)
+    with full_after(9), pytest.raises(RegistryError, match="cannot be written to: ") as caught:
+        promote.rollback(options, first.version)
+    assert "\n" not in str(caught.value)
+    assert not list(Path(options.registry).glob(f"{LOCK}*"))
+    second = put(tiny_model, options, "2026-11-25", expected=first.version)
+    assert Registry(options.registry, options.name).alias("champion") == second
+
+
+def test_a_disk_that_has_no_room_for_a_version_is_one_line_and_the_next_try_puts_it(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    first = put(tiny_model, options)
+    store = Registry(options.registry, options.name)
+    room = (tiny_model / "model.safetensors").stat().st_size // 2
+    with full_after(room), pytest.raises(RegistryError, match="cannot be written: ") as caught:
+        put(tiny_model, options, "2026-11-25", expected=first.version)
+    assert "\n" not in str(caught.value)
+    assert (store.versions(), store.alias("champion")) == ([first.version], first)
+    second = put(tiny_model, options, "2026-11-25", expected=first.version)
+    assert store.alias("champion") == second
+
+
+def test_a_disk_that_has_no_room_for_an_alias_leaves_the_old_one_and_nothing_else(
+    tiny_model: Path, options: TrainerSettings
+) -> None:
+    first = put(tiny_model, options)
+    store = Registry(options.registry, options.name)
+    with full_after(9), pytest.raises(RegistryError, match="champion cannot be moved: "):
+        store.move("champion", first.version, expected=first.version, metrics={}, now=NOW)
+    assert store.alias("champion") == first
+    aliases = Path(options.registry) / "aliases"
+    assert [each.name for each in aliases.iterdir()] == ["champion.json"]
+
+
+class Failing:
+    """A file system of which one call fails, as of an object store that is away."""
+
+    def __init__(self, files: Any, call: str) -> None:  # noqa: ANN401
+        self.files = files
+        self.call = call
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401
+        def fail(*_: object, **__: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        return fail if name == self.call else getattr(self.files, name)
+
+
+@pytest.mark.parametrize(
+    ("call", "ask"),
+    [
+        ("exists", lambda store, _: store.is_withdrawn("champion", "1")),
+        ("exists", lambda store, _: store.aliases()),
+        ("exists", lambda store, _: store.versions()),
+        ("exists", lambda store, _: store.require("1")),
+        ("exists", lambda store, standing: store.previous(standing)),
+        ("ls", lambda store, _: store.aliases()),
+        ("ls", lambda store, _: store.versions()),
+        ("cat_file", lambda store, _: store.alias("champion")),
+        ("cat_file", lambda store, standing: store.previous(standing)),
+    ],
+)
+def test_a_registry_that_does_not_answer_is_one_line(
+    tiny_model: Path,
+    given: TrainerSettings,
+    call: str,
+    ask: Callable[[Registry, ModelPromotion], object],
+) -> None:
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    store = Registry(given.registry, given.name)
+    store._files = Failing(store._files, call)
+    with pytest.raises(RegistryError, match=r"cannot be .*: Input/output error$"):
+        ask(store, second)
 
 
 def test_a_kind_of_registry_that_is_not_installed_is_one_line(

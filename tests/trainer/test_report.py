@@ -2,7 +2,7 @@
 
 from trainer import markdown, page
 from trainer.evaluate import Evaluation, Slice
-from trainer.facts import Facts
+from trainer.facts import Facts, Step
 from trainer.production import Production, Served
 
 from .conftest import WORDS
@@ -88,6 +88,23 @@ def test_each_emotion_has_its_precision_recall_f1_and_support_beside_the_average
     for name in ("champion", "student"):
         assert f"<h3>Each emotion: {name}</h3>" in html
         assert f"### Each emotion: {name}" in card
+
+
+def test_each_stage_stands_with_its_fingerprint_and_what_it_was_made_from() -> None:
+    step = Step(
+        stage="compare",
+        folder="0123456789abcdef",
+        fingerprint="0123456789abcdef" + "0" * 48,
+        parents=("evaluate/aa", "finetune/bb/model"),
+        numbers={"detectable": 0.05},
+        offsets={},
+    )
+    cells = ["compare", "0123456789abcdef", "evaluate/aa, finetune/bb/model", "detectable 0.05"]
+    made = FACTS.model_copy(update={"steps": [step]})
+    assert f"| {' | '.join(cells)} |" in markdown.markdown(made)
+    assert "".join(f"<td>{each}</td>" for each in cells) in page.page(made)
+    before = step.model_dump(exclude={"parents"})  # as facts were kept before parents were
+    assert Step.model_validate(before).parents == ()
 
 
 def test_the_report_says_of_each_model_how_many_labels_its_accuracy_is_from() -> None:

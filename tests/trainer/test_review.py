@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import resource
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers, StageError, run
 
 from .commands import command
+from .conftest import full_after
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -112,13 +112,11 @@ def test_the_keys_are_the_same_while_the_keyboard_writes_hangul(given: Recipe) -
 def test_a_disk_that_is_full_is_one_line_and_leaves_no_half_label(given: Recipe) -> None:
     review.label(given, 12, keys("1q"))
     path = history.labels_file(given.options.work)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 9, hard))
-    try:
-        with pytest.raises(StageError, match=r"labels\.jsonl cannot be written"):
-            review.label(given, 12, keys("2q"))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with (
+        full_after(path.stat().st_size + 9),
+        pytest.raises(StageError, match=r"labels\.jsonl cannot be written"),
+    ):
+        review.label(given, 12, keys("2q"))
     assert [row.emotion for row in history.labels(given.options.work)] == [EMOTIONS[0]]
 
 

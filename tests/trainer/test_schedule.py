@@ -4,8 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic, sleep
+from typing import TypeVar
 
 import pytest
 
@@ -16,7 +20,11 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 from worker.settings import SettingsError
 
+from .commands import environment
+
 ROOT = Path(__file__).resolve().parents[2]
+
+T = TypeVar("T")
 
 
 class Started:
@@ -128,6 +136,56 @@ def test_a_history_that_cannot_be_read_is_not_the_end(options: TrainerSettings) 
     options.work.mkdir()
     (options.work / history.FILE).write_text("{")
     assert schedule.turn(options, lambda: 5000, Started()) is None
+
+
+def wait_for(what: Callable[[], T | None], seconds: float = 120.0) -> T:
+    """What it finds at last."""
+    deadline = monotonic() + seconds
+    while not (found := what()):
+        assert monotonic() < deadline
+        sleep(0.1)
+    return found
+
+
+def child_of(scheduler: int) -> int | None:
+    """The number of the run that it started, if one is at work."""
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended meanwhile
+            parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+            if parent == str(scheduler):
+                return int(process.name)
+    return None
+
+
+def test_it_starts_a_run_where_a_snapshot_waits_and_sigterm_ends_both(
+    options: TrainerSettings,
+) -> None:
+    def make(folder: Path) -> Numbers:
+        (folder / SAMPLES).write_bytes(b"")
+        return {}
+
+    stage.run(options.work, "collect", {}, {}, make)
+    endless = options.model_copy(
+        update={"poll_seconds": 1.0, "epochs": 100_000, "patience": 100_000}
+    )
+    with subprocess.Popen(
+        [sys.executable, "-m", "trainer", "schedule"],
+        cwd=ROOT,
+        env=environment(endless),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            run = wait_for(lambda: child_of(process.pid))
+            command = Path(f"/proc/{run}/cmdline").read_bytes()
+            assert command.endswith(b"\0-m\0trainer\0run\0")
+            wait_for(lambda: [*(options.work / "teach").glob(".partial-*/checkpoints/*")])
+            assert Path(f"/proc/{run}").exists()  # the same one: one at a time
+        finally:
+            process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    assert not Path(f"/proc/{run}").exists()
 
 
 def test_sigterm_ends_it_in_order(tmp_path: Path) -> None:

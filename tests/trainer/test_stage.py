@@ -1,6 +1,5 @@
 """A stage is done once, is whole or absent, and goes on where it was killed."""
 
-import os
 import signal
 import subprocess
 import sys
@@ -10,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from trainer import stage
+from trainer.settings import TrainerSettings
 from trainer.stage import Numbers, StageError
+
+from .commands import without_rights
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -204,8 +206,8 @@ def test_two_trainers_do_not_work_in_one_folder(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_without_write_rights_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / "work").mkdir(mode=0o500)
-    with pytest.raises(StageError, match="cannot be written to"), stage.alone(tmp_path / "work"):
-        pass
+def test_a_folder_without_write_rights_is_one_line(options: TrainerSettings) -> None:
+    options.work.mkdir(mode=0o500)
+    done = without_rights(options, "teach")
+    told = f"trainer: {options.work} cannot be written to: Permission denied\n"
+    assert (done.returncode, done.stderr) == (1, told)
