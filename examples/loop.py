@@ -31,11 +31,12 @@ from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
 from trainer import base, dataset, facts, fit, promote, select, wording
+from trainer.facts import Facts
 from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
 from worker.settings import BUNDLED_MODEL
 
-WEAK_ROWS: Final = 48  # labelled sentences that the weak model learns from
+WEAK_ROWS: Final = 120  # labelled sentences that the weak model learns from
 ROWS: Final = 1200  # and the teacher
 SWAP_SECONDS: Final = 60.0
 SILENCE_SECONDS: Final = 30.0
@@ -86,6 +87,7 @@ def demonstrate() -> int:
         asyncio.run(stream(connection, told, lines, "chat"))
         say("trainer run")
         train(options, told)
+        must_use_the_stream(run_of(options))
         version = wait_for_swap(int(told["WORKER_ADMIN_PORT"]), weak)
         say(f"the running worker swapped to {version}; the same messages again")
         after = asyncio.run(stream(connection, told, [text for _, text in SHOWN], "after"))
@@ -120,7 +122,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
         teacher=str(encoder),
         student=str(encoder),
         max_length=64,
-        epochs=2,
+        epochs=3,
         teacher_learning_rate=2e-4,
         student_learning_rate=2e-4,
         review_topic=told["WORKER_REVIEW_TOPIC"],
@@ -137,8 +139,8 @@ def promote_weak(folder: Path, options: TrainerSettings) -> str:
     few = [row for name in EMOTIONS for row in rows if row.emotion == name]
     some = select.human(few[:: len(few) // WEAK_ROWS])
     (folder / "weak").mkdir()
-    once = options.model_copy(update={"epochs": 1})
-    fit.fit(Job(options.student, some, some, once, learning_rate=1e-4), folder / "weak")
+    once = options.model_copy(update={"epochs": 2})
+    fit.fit(Job(options.student, some, some, once, learning_rate=2e-4), folder / "weak")
     now = datetime_text(datetime.now(UTC))
     stated = promote.state(folder / "weak/model", options, made_at=now, metrics={})
     return promote.promote(folder / "weak/model", stated, options, expected=None).version
@@ -210,13 +212,27 @@ def show(before: Sequence[EmotionEvent], after: Sequence[EmotionEvent]) -> tuple
     return old_right, new_right
 
 
+def run_of(options: TrainerSettings) -> Facts:
+    """What the run's report says."""
+    (path,) = options.work.glob(f"reports/*/{facts.FILE}")
+    return facts.read(path.parent)
+
+
+def must_use_the_stream(found: Facts) -> None:
+    """Say what came of the review samples. Raises DemoError where nothing was learned from them."""
+    (numbers,) = (step.numbers for step in found.steps if step.stage == "select")
+    offered, learned = int(numbers["offered"]), int(numbers[f"{found.selection}_accepted"])
+    print(f"  of {offered} messages from the review topic the student learned from {learned}")
+    if not learned:
+        raise DemoError("the teacher was sure of none of the messages from the review topic")
+
+
 def show_golden(options: TrainerSettings) -> tuple[float, float]:
     """Both models on the golden set, with their 95 % intervals, as the report of the run has it.
 
     Returns macro-F1 before and after.
     """
-    (path,) = options.work.glob(f"reports/*/{facts.FILE}")
-    found = facts.read(path.parent)
+    found = run_of(options)
     if found.before is None:
         raise DemoError("the run met no champion")
     print(f"  on the golden set, {found.after.items} messages:")

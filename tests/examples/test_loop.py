@@ -1,12 +1,15 @@
 """What the demo of the loop makes of the two models."""
 
 from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from examples import loop
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, Emotion, EmotionEvent, ModelRef, SourceRef
+from trainer.facts import Facts
 
 
 def events(emotions: Sequence[Emotion]) -> list[EmotionEvent]:
@@ -45,3 +48,21 @@ def test_a_new_model_that_is_no_better_ends_the_demo_with_a_line(after: int) -> 
 
 def test_a_better_model_passes() -> None:
     loop.must_rise("macro-F1", 0.704, 0.7041)
+
+
+def run_that_learned_from(count: int) -> Facts:
+    numbers = {"offered": 320.0, "seed_accepted": float(count)}
+    step = SimpleNamespace(stage="select", numbers=numbers)
+    return cast("Facts", SimpleNamespace(selection="seed", steps=[step]))
+
+
+def test_a_student_that_learned_nothing_from_the_stream_ends_the_demo_with_a_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    loop.must_use_the_stream(run_that_learned_from(7))
+    assert (
+        "of 320 messages from the review topic the student learned from 7"
+        in capsys.readouterr().out
+    )
+    with pytest.raises(DemoError, match="sure of none"):
+        loop.must_use_the_stream(run_that_learned_from(0))
