@@ -3,12 +3,9 @@
 import argparse
 import json
 import os
-import platform
 import re
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from time import monotonic
 from typing import Final
@@ -17,18 +14,21 @@ from bench import (
     cache,
     classify,
     gpu,
+    hot_swap,
     infinity,
     load,
     overhead,
     peers,
+    pseudo_label,
     public,
     ready,
     scale,
+    targets,
     texts,
     throughput,
 )
 from bench.classify import CannotRunError, Row
-from worker.classifier import available_cores
+from bench.tables import machine, table
 
 RESULTS: Final = Path(__file__).parent / "results"
 DOCS: Final = Path(__file__).parent.parent / "docs" / "performance.md"
@@ -42,36 +42,17 @@ BENCHES: Final = {
     "scale": scale.run,
     "cache": cache.run,
     "ready": ready.run,
+    "hot_swap": hot_swap.run,
+    "pseudo_label": pseudo_label.run,
     "gpu": gpu.run,
 }
-ROUNDS: Final = {"load": "one run", "gpu": "one run", "scale": "{} rounds, of memory one"}
+ROUNDS: Final = {
+    "load": "one run, of half load three",
+    "gpu": "one run",
+    "scale": "{} rounds, of memory one",
+}
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
-# What int8 is computed by, best first: it makes more of a difference than the processor's name.
-INSTRUCTIONS: Final = {
-    "amx_int8": "AMX",
-    "avx512_vnni": "AVX-512 VNNI",
-    "avx_vnni": "AVX VNNI",
-    "avx512f": "AVX-512",
-    "avx2": "AVX2 (no VNNI)",
-}
-LIBRARIES: Final = ("torch", "transformers", "onnxruntime", "aiokafka")
-
-
-def machine() -> str:
-    """Where and with what the figures were made."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    told = {
-        name.strip(): value.strip() for name, _, value in (each.partition(":") for each in lines)
-    }
-    model = told.get("model name") or platform.processor() or platform.machine()
-    flags = told.get("flags", "").split()
-    model += next((f" with {name}" for flag, name in INSTRUCTIONS.items() if flag in flags), "")
-    libraries = ", ".join(f"{name} {version(name)}" for name in LIBRARIES)
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {available_cores()} cores of {model}, "
-        f"Python {platform.python_version()}, {libraries}"
-    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,19 +91,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except CannotRunError as error:
             print(error, flush=True)
             if options.publish and name != "gpu" and not published(name):
-                publish(name, f"not measured yet: {error}")
+                publish(name, f"{targets.NOT_MEASURED}: {error}")
             continue
-        where = f"{machine()}; {source}; {rounds(name, options.rounds)}{BROKERS}"
+        where = f"{machine()}{beside(name)}; {source}; {rounds(name, options.rounds)}{BROKERS}"
         keep(name, where, rows)
         print(f"{name}: {where}; {monotonic() - started:.0f} s\n\n{table(rows)}\n", flush=True)
         if options.publish:
             publish(name, "\n\n".join([f"{where}.", table(rows), *drawn(name, rows)]))
+    if options.publish:
+        publish("targets", table(targets.rows(DOCS.read_text(encoding="utf-8"))))
     return 0
 
 
 def rounds(name: str, asked: int) -> str:
     """How many a table's figures come from."""
     return ROUNDS.get(name, "{} rounds").format(asked)
+
+
+def beside(name: str) -> str:
+    """What the peer of a table was made with, where it has an environment of its own."""
+    return f"; beside {infinity.versions()}" if name in {"infinity", "public"} else ""
 
 
 def keep(name: str, where: str, rows: list[Row]) -> None:
@@ -139,30 +127,18 @@ def drawn(name: str, rows: list[Row]) -> list[str]:
     if name == "load":
         made = load.draw(rows, PLOTS)
     elif name in {"classify", "infinity"}:  # drawn from both, shown under the second
-        both = peers.draw(RESULTS, PLOTS)
+        # Results are not committed, but plots are: those that cannot be drawn anew stay.
+        both = peers.draw(RESULTS, PLOTS) or peers.drawn(PLOTS)
         made = both if name == "infinity" else []
     return [f"![{path.stem}]({PLOTS.name}/{path.name})" for path in made]
-
-
-def table(rows: list[dict[str, str | float]]) -> str:
-    """Rows as a Markdown table; numbers to three figures."""
-    names = list(rows[0])
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        cells = [figure(cell) if isinstance(cell, float) else cell for cell in row.values()]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
-
-
-def figure(number: float) -> str:
-    """Three figures, and no exponent."""
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"  # noqa: PLR2004
 
 
 def published(name: str) -> bool:
     """Whether the docs have figures of `name`, which a run without any must not remove."""
     marker = f"<!-- bench {name} -->\n"
-    return not DOCS.read_text(encoding="utf-8").partition(marker)[2].startswith("not measured yet")
+    return (
+        not DOCS.read_text(encoding="utf-8").partition(marker)[2].startswith(targets.NOT_MEASURED)
+    )
 
 
 def publish(name: str, text: str) -> None:

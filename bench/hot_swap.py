@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -21,8 +21,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from bench import texts
-from bench.__main__ import machine, table
 from bench.classify import Row
+from bench.tables import machine, table
 from examples import serving, stack
 from trainer import promote, publish
 from trainer.registry import Registry
@@ -47,7 +47,7 @@ class Seen:
 
 
 def run(given: list[str], rounds: int) -> list[Row]:
-    """A row a round."""
+    """A row a round, and one of all rounds."""
     with ExitStack() as started:
         folder = Path(started.enter_context(TemporaryDirectory(prefix="maum-swap-")))
         told, connection = started.enter_context(
@@ -58,10 +58,21 @@ def run(given: list[str], rounds: int) -> list[Row]:
         versions = [version(folder / "model", options, day) for day in range(1, rounds + 2)]
         move(options, versions[0], None)
         started.enter_context(serving.ready_worker(told, folder / "worker.log"))
-        return [
+        rows = [
             asyncio.run(swap(connection, told, given, number, partial(move, options, new, old)))
             for number, (old, new) in enumerate(pairwise(versions), start=1)
         ]
+    return [*rows, together(rows)]
+
+
+def together(rows: Sequence[Row]) -> Row:
+    """Of all rounds: counts are added up, and of gaps the longest is told."""
+    made: Row = {"round": "all"}
+    for name in list(rows[0])[1:]:
+        cells = [row[name] for row in rows]
+        gap = isinstance(cells[0], float)
+        made[name] = max(map(float, cells)) if gap else str(sum(map(int, cells)))
+    return made
 
 
 def version(model: Path, options: TrainerSettings, day: int) -> str:

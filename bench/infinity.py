@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import distributions
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -36,8 +37,10 @@ ENVIRONMENT: Final = Path(__file__).parent.parent / ".venv-infinity"
 PYTHON: Final = ENVIRONMENT / "bin" / "python"
 MADE: Final = ENVIRONMENT / ".made"
 WANTED: Final = ("infinity-emb[torch,server]", "transformers>=4.57,<4.58")
+STATED: Final = ("infinity-emb", "transformers")  # what the figures depend on most
 SERVER: Final = Path(__file__).parent / "infinity_server.py"
 DTYPES: Final = ("float32", "int8")
+OURS: Final = "classify, int8, msg/s"
 OVER: Final = "classify over Infinity's best"
 
 
@@ -69,7 +72,7 @@ def compare(name: str, folder: Path, texts: list[str], rounds: int) -> Row:
     best = max(DTYPES, key=lambda dtype: median(rates[dtype]))
     return {
         "model": name,
-        "classify, int8, msg/s": median(rates["ours"]),
+        OURS: median(rates["ours"]),
         **{f"Infinity {dtype}, msg/s": median(rates[dtype]) for dtype in DTYPES},
         OVER: ratio(rates, "ours", best),
     }
@@ -93,7 +96,7 @@ def install() -> None:
     assert torch.origin is not None  # noqa: S101
     try:
         subprocess.run([sys.executable, "-m", "venv", ENVIRONMENT], check=True, capture_output=True)  # noqa: S603
-        packages = next((ENVIRONMENT / "lib").glob("python*/site-packages"))
+        (packages,) = site_packages()
         # Torch is large: what is not installed here is found in the project's own environment.
         shared = Path(torch.origin).parent.parent
         (packages / "shared.pth").write_text(f"{shared}\n", encoding="utf-8")
@@ -105,6 +108,18 @@ def install() -> None:
         last = said.decode(errors="replace").strip().splitlines()[-1]
         raise CannotRunError(f"infinity: cannot be installed here ({last})") from error
     MADE.touch()
+
+
+def site_packages() -> list[Path]:
+    """Where the environment has its libraries; nothing before it is made."""
+    return list((ENVIRONMENT / "lib").glob("python*/site-packages"))
+
+
+def versions() -> str:
+    """What is installed there: not what is shared, nor what this process has."""
+    there = distributions(path=list(map(str, site_packages())))
+    found = {each.name: each.version for each in there}
+    return ", ".join(f"{name} {found[name]}" for name in STATED)
 
 
 def readable(folder: Path, copy: Path) -> Path:

@@ -5,9 +5,9 @@ counts from the moment it was due: a stall of the worker, or of the sender, coun
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from time import perf_counter
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
 
 SHARES: Final = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1)  # of what a backlog is worked off at
 STEP_SECONDS: Final = 12.0
+BISECTIONS: Final = 2  # between the last load that is kept pace with and the first that is not
 HALF_SECONDS: Final = 30.0
+HALVES: Final = 3  # runs of half load, of which the one with the median p99 is shown
 BACKLOG: Final = 4000  # messages, to see how fast one is worked off
 BURST: Final = ((10.0, 1.0), (5.0, 10.0), (5.0, 1.0))  # seconds, times the rate
+QUIET_SECONDS: Final = 10.0  # after a burst, before its memory is looked at
 BURST_SHARE: Final = 0.2  # of the knee: ten times that is twice what the worker can do
 PACE_SECONDS: Final = 1.0  # a p99 above this: the load is past the knee
 DEADLINE_SECONDS: Final = 90.0
@@ -40,7 +43,7 @@ PLOT: Final = "latency.svg"
 
 
 def run(texts: list[str], _rounds: int) -> list[Row]:
-    """A row a load, one run; the bundled model, 8 partitions, exactly once, as it comes.
+    """A row a load; the bundled model, 8 partitions, exactly once, as it comes.
 
     The embedded broker takes more of the cores the longer it runs (0.15 of one at first and 0.40
     after 72 s of 360 messages a second), so what is watched for long starts on a new one.
@@ -62,6 +65,7 @@ def draw(rows: Sequence[Row], folder: Path) -> list[Path]:
 STEADY: Final = "Poisson"
 HALF: Final = "Poisson, half load"
 BURSTY: Final = "a burst of ten times the rate for 5 s"
+AGAIN: Final = "the same again"  # what caches took is there by now; what grows again stays
 
 
 @dataclass(slots=True)
@@ -103,12 +107,18 @@ class Step:
     took: list[float]  # seconds
     reordered: int
     twice: int
-    memory: float  # bytes, at its end
+    before: float  # bytes of memory, at its beginning
+    memory: float  # and at its end
 
     @property
     def lost(self) -> int:
         """Messages that nothing came of."""
         return sum(each == float("inf") for each in self.took)
+
+    @property
+    def kept_pace(self) -> bool:
+        """Whether the worker did."""
+        return self.percentile(99) <= PACE_SECONDS
 
     def percentile(self, share: float) -> float:
         """Seconds."""
@@ -130,7 +140,7 @@ class Load:
 
     async def step(self, plan: Sequence[tuple[float, float]]) -> Step:
         """Send by `plan` (seconds, messages a second), and wait until all came through."""
-        first, reordered = len(self.seen.due), self.seen.reordered
+        first, reordered, before = len(self.seen.due), self.seen.reordered, resident(self.pid)
         events, began = self.seen.events, perf_counter() + 0.1
         arrivals = list(self._poisson(plan))
         self.seen.due += [began + each for each in arrivals]
@@ -147,8 +157,15 @@ class Load:
             took,
             self.seen.reordered - reordered,
             self.seen.events - events - came,
+            before,
             resident(self.pid),
         )
+
+    async def burst(self, calm: float) -> Step:
+        """A burst over `calm` messages a second, with the memory once it has been quiet."""
+        step = await self.step([(seconds, calm * times) for seconds, times in BURST])
+        await asyncio.sleep(QUIET_SECONDS)
+        return replace(step, memory=resident(self.pid))
 
     async def backlog(self, count: int) -> float:
         """Messages a second that `count` due at once are worked off at."""
@@ -219,36 +236,50 @@ async def measure(texts: Sequence[str]) -> list[Row]:
     """Every step of the table."""
     async with started(texts) as load:
         able = await load.backlog(BACKLOG)
-        before = [resident(load.pid)]
         steps = [await load.step([(STEP_SECONDS, able * share)]) for share in SHARES]
+    async with started(texts) as load:
+        await load.backlog(BACKLOG)
+        steps = await bisect(steps, lambda rate: load.step([(STEP_SECONDS, rate)]))
     knee = find_knee(steps)
-    named = [(STEADY, step) for step in steps]
-    before += [step.memory for step in steps[:-1]]
-    calm = knee * BURST_SHARE
-    for name, plan in (
-        (HALF, [(HALF_SECONDS, knee / 2)]),
-        (BURSTY, [(seconds, calm * times) for seconds, times in BURST]),
-    ):
+    halves = []
+    for _ in range(HALVES):
         async with started(texts) as load:
             await load.backlog(BACKLOG)
-            before.append(resident(load.pid))
-            named.append((name, await load.step(plan)))
-    return [
-        row(name, step, knee, memory) for (name, step), memory in zip(named, before, strict=True)
-    ]
+            halves.append(await load.step([(HALF_SECONDS, knee / 2)]))
+    async with started(texts) as load:
+        await load.backlog(BACKLOG)
+        bursts = [(name, await load.burst(knee * BURST_SHARE)) for name in (BURSTY, AGAIN)]
+    named = [*((STEADY, step) for step in steps), (HALF, middle(halves)), *bursts]
+    return [row(name, step, knee) for name, step in named]
+
+
+async def bisect(steps: Sequence[Step], load: Callable[[float], Awaitable[Step]]) -> list[Step]:
+    """`steps`, and more of them where the knee lies; from the lowest up."""
+    found = sorted(steps, key=lambda step: step.rate)
+    for _ in range(BISECTIONS):
+        bad = next((place for place, step in enumerate(found) if not step.kept_pace), 0)
+        if not bad:  # all were kept pace with, or not even the lowest was
+            break
+        found.insert(bad, await load((found[bad - 1].rate + found[bad].rate) / 2))
+    return found
+
+
+def middle(steps: Sequence[Step]) -> Step:
+    """The one with the median p99."""
+    return sorted(steps, key=lambda step: step.percentile(99))[len(steps) // 2]
 
 
 def find_knee(steps: Sequence[Step]) -> float:
     """Messages a second of the highest load that is kept pace with, from the lowest up."""
     knee = steps[0].rate
     for step in steps:
-        if step.percentile(99) > PACE_SECONDS:
+        if not step.kept_pace:
             break
         knee = step.rate
     return knee
 
 
-def row(name: str, step: Step, knee: float, before: float) -> Row:
+def row(name: str, step: Step, knee: float) -> Row:
     """One line of the table."""
     return {
         "arrivals": name,
@@ -259,5 +290,5 @@ def row(name: str, step: Step, knee: float, before: float) -> Row:
         "lost": f"{step.lost}",
         "reordered": f"{step.reordered}",
         "twice": f"{step.twice}",
-        "resident memory over that before": step.memory / before,
+        "resident memory over that before": step.memory / step.before,
     }

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from bench.__main__ import machine
+from bench.tables import machine
 from schemas.emotion import EMOTIONS
 from trainer import compare, dataset, leakage, select
 from trainer.compare import Contender, Floors

@@ -9,6 +9,11 @@ from bench import plots
 MODELS: Final = {"bundled model": "기본 모델", "RoBERTa-base shape": "RoBERTa-base 크기 모델"}
 
 
+def drawn(folder: Path) -> list[Path]:
+    """The plots that are there already."""
+    return sorted(folder.glob("throughput-*.svg"))
+
+
 def draw(results: Path, folder: Path) -> list[Path]:
     """One plot a model; nothing where one of the two was not measured."""
     try:

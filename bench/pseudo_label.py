@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 
 from bench import texts
-from bench.__main__ import machine, table
 from bench.classify import Row, Side, alternate, classify_with, ratio
+from bench.tables import machine, table
 from trainer import dataset, predict, pseudo_label
 from trainer.dataset import Text
 from worker.settings import BUNDLED_MODEL, WorkerSettings

@@ -3,6 +3,7 @@
 Made of the project's own sentences, cut and joined to length: they need not make sense to be timed.
 """
 
+import sys
 from bisect import bisect_right
 from itertools import cycle
 from math import exp, log
@@ -10,7 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
-from worker.settings import BUNDLED_MODEL
+from worker import classify
+from worker.classify import Line
+from worker.codec import DecodeError
+from worker.settings import BUNDLED_MODEL, WorkerSettings
 from worker.tokenizer import load_tokenizer
 
 SENTENCES: Final = Path(__file__).parent.parent / "data" / "train.tsv"
@@ -24,7 +28,10 @@ class TextsError(Exception):
 
 
 def read(path: Path | None) -> list[str]:
-    """The lines of `path`; by default the set of this project. Raises TextsError."""
+    """The lines of `path` that can be timed; by default the set of this project.
+
+    Raises TextsError.
+    """
     if path is None:
         return compose()
     try:
@@ -33,10 +40,26 @@ def read(path: Path | None) -> list[str]:
         raise TextsError(f"{path} cannot be read ({error.strerror})") from error
     except UnicodeDecodeError as error:
         raise TextsError(f"{path} is not UTF-8 (byte {error.start})") from error
-    found = [line for line in lines if line.strip()]
+    texts = [line for line in lines if line.strip()]
+    max_bytes = WorkerSettings().max_message_bytes
+    found = [text for text in texts if plain(text, max_bytes)]
     if not found:
         raise TextsError(f"{path} has no texts")
+    if len(found) < len(texts):
+        line = "what `classify` would read as JSON, or refuse, is left out"
+        print(f"{path}: {line}: {len(texts) - len(found)} of {len(texts)} lines", file=sys.stderr)
     return found
+
+
+def plain(text: str, max_bytes: int) -> bool:
+    """Whether `classify` makes an event of `text`, and of nothing that is within it."""
+    if text.lstrip().startswith("{"):  # JSON, if it goes on so
+        return False
+    try:
+        classify.read(Line(0, text.encode(), 0), max_bytes)
+    except DecodeError:  # U+0000, or too long
+        return False
+    return True
 
 
 def compose(count: int = COUNT) -> list[str]:

@@ -7,14 +7,26 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bench import load, peers, plots, public, scale
-from bench.__main__ import BENCHES, BROKERS, DOCS, NAMES, keep, main, publish, published
+from bench import hot_swap, infinity, load, peers, plots, public, scale
+from bench.__main__ import (
+    BENCHES,
+    BROKERS,
+    DOCS,
+    NAMES,
+    beside,
+    drawn,
+    keep,
+    main,
+    publish,
+    published,
+)
 from bench.classify import PRECISIONS, CannotRunError, Row
 from bench.load import Seen, Step
+from tests.worker.fakes import Clock
 
 
 def step(rate: float, seconds: float) -> Step:
-    return Step(rate, [seconds] * 10, reordered=0, twice=0, memory=1.0)
+    return Step(rate, [seconds] * 10, reordered=0, twice=0, before=1.0, memory=1.0)
 
 
 def event(number: int, offset: int, partition: int = 0) -> bytes:
@@ -27,12 +39,64 @@ def test_the_knee_is_the_last_load_before_the_first_that_is_not_kept_pace_with()
     assert load.find_knee(steps) == 200
 
 
+@pytest.mark.parametrize(
+    ("able", "tried", "knee"),
+    [
+        (270, [300, 250], 250),
+        (390, [300, 350], 350),
+        (210, [300, 250], 200),
+        (1000, [], 500),  # all were kept pace with
+        (50, [], 100),  # none was
+    ],
+)
+async def test_the_knee_is_closed_in_on_between_the_last_good_load_and_the_first_bad_one(
+    able: float, tried: list[float], knee: float
+) -> None:
+    asked: list[float] = []
+
+    def took(rate: float) -> Step:
+        return step(rate, 0.1 if rate <= able else 3.0)
+
+    async def load_of(rate: float) -> Step:
+        asked.append(rate)
+        return took(rate)
+
+    steps = await load.bisect([took(rate) for rate in (100, 200, 400, 500)], load_of)
+    assert asked == tried
+    assert [each.rate for each in steps] == sorted(each.rate for each in steps)
+    assert load.find_knee(steps) == knee
+
+
+def test_of_several_runs_the_one_with_the_median_p99_counts() -> None:
+    assert load.middle([step(1, 0.3), step(2, 0.1), step(3, 0.2)]).rate == 3
+
+
+async def test_after_a_burst_and_the_same_again_memory_is_looked_at_once_it_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, looks = Clock(), {0.0: 100.0, 10.0: 130.0, 20.0: 130.0}
+
+    async def sleep(seconds: float) -> None:
+        now.passes(seconds)
+
+    async def burst(self: load.Load, plan: object) -> Step:  # noqa: ARG001
+        memory = looks[now()]
+        return Step(1.0, [0.1], reordered=0, twice=0, before=memory, memory=900.0)
+
+    monkeypatch.setattr(load.Load, "step", burst)
+    monkeypatch.setattr(load, "resident", lambda _: looks[now()])
+    monkeypatch.setattr("bench.load.asyncio.sleep", sleep)
+    loading = load.Load(None, "in", ["글"], 0)
+    bursts = [load.row(name, await loading.burst(5.0), 9.0) for name in (load.BURSTY, load.AGAIN)]
+    assert [each["resident memory over that before"] for each in bursts] == [1.3, 1.0]
+
+
 def test_events_out_of_order_twice_and_missing_are_told_apart() -> None:
     seen = Seen(due=[0.0] * 4, took=[float("inf")] * 4)
     for number, offset, partition in ((0, 0, 0), (2, 2, 0), (1, 1, 0), (1, 1, 0), (2, 0, 1)):
         seen.take(event(number, offset, partition))
     assert (seen.events, seen.reordered) == (5, 1)
-    assert Step(1.0, seen.took, seen.reordered, 0, 1.0).lost == 1
+    assert Step(1.0, seen.took, seen.reordered, 0, 1.0, 1.0).lost == 1
 
 
 def test_a_message_counts_from_when_it_was_due_and_by_its_first_event() -> None:
@@ -54,7 +118,7 @@ def test_arrivals_follow_the_plan() -> None:
 
 def test_plots_have_korean_letters(tmp_path: Path) -> None:
     # A letter that the font lacks is a warning, and warnings are errors here.
-    rows = [load.row(load.STEADY, step(rate, rate / 1e4), 400, 1.0) for rate in (100, 200, 400)]
+    rows = [load.row(load.STEADY, step(rate, rate / 1e4), 400) for rate in (100, 200, 400)]
     (drawn,) = load.draw(rows, tmp_path)
     assert drawn.read_text(encoding="utf-8").startswith("<svg")
     bars = plots.throughput({"마음 int8": 10.0, "인피니티": 1.0}, "처리량", tmp_path / "bars.svg")
@@ -63,6 +127,38 @@ def test_plots_have_korean_letters(tmp_path: Path) -> None:
 
 def test_without_both_results_no_peers_are_drawn(tmp_path: Path) -> None:
     assert peers.draw(tmp_path, tmp_path) == []
+
+
+def test_plots_that_cannot_be_drawn_anew_stay_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.__main__.RESULTS", tmp_path / "results")
+    monkeypatch.setattr("bench.__main__.PLOTS", tmp_path / "plots")
+    assert drawn("infinity", []) == []
+    (tmp_path / "plots").mkdir()
+    for place in (1, 0):
+        (tmp_path / "plots" / f"throughput-{place}.svg").touch()
+    assert drawn("classify", []) == []
+    assert drawn("infinity", []) == [
+        f"![throughput-{place}](plots/throughput-{place}.svg)" for place in (0, 1)
+    ]
+
+
+@pytest.mark.parametrize("name", ["infinity", "public", "classify"])
+def test_beside_infinity_the_versions_of_its_own_environment_are_told(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    for package, version in (("infinity_emb", "0.0.77"), ("transformers", "4.57.9")):
+        about = packages / f"{package}-{version}.dist-info"
+        about.mkdir(parents=True)
+        named = package.replace("_", "-")
+        (about / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {named}\nVersion: {version}\n"
+        )
+    monkeypatch.setattr(infinity, "ENVIRONMENT", tmp_path)
+    told = "; beside infinity-emb 0.0.77, transformers 4.57.9"
+    assert beside(name) == ("" if name == "classify" else told)
 
 
 def test_our_int8_is_drawn_from_the_run_with_the_peer(
@@ -106,6 +202,7 @@ def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
 def test_every_benchmark_has_its_place_in_the_docs() -> None:
     document = DOCS.read_text(encoding="utf-8")
     assert [name for name in NAMES if f"<!-- bench {name} -->" not in document] == []
+    assert {"hot_swap", "pseudo_label"} <= set(BENCHES)
 
 
 def test_figures_are_published_in_their_place_and_known_to_be_there(
@@ -125,7 +222,7 @@ def test_figures_are_published_in_their_place_and_known_to_be_there(
     ("name", "told"),
     [
         ("classify", "7 rounds"),
-        ("load", "one run"),
+        ("load", "one run, of half load three"),
         ("gpu", "one run"),
         ("scale", "7 rounds, of memory one"),
     ],
@@ -158,6 +255,19 @@ def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setattr(scale, name, measure)
     scale.run([], 5)
     assert taken == {"memory": 2, "partitions": 2 * 5, "rooms": 2 * 5}
+
+
+def test_the_swaps_of_all_rounds_are_added_up_and_the_longest_gap_is_told() -> None:
+    rounds: list[Row] = [
+        {"round": f"{number}", "sent": "900", "lost": "1", "longest gap near the swap, ms": gap}
+        for number, gap in enumerate((54.0, 61.5, 40.0), start=1)
+    ]
+    assert hot_swap.together(rounds) == {
+        "round": "all",
+        "sent": "2700",
+        "lost": "3",
+        "longest gap near the swap, ms": 61.5,
+    }
 
 
 def test_results_are_kept_with_their_machine(

@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench import texts
+from bench import cache, texts
 from bench.__main__ import main
-from bench.cache import Alone, repeating
-from worker.settings import BUNDLED_MODEL
+from bench.cache import Alone, Separate, repeating
+from bench.classify import Side
+from tests.worker.fakes import FakeEngine, fake_classifier
+from worker.classifier import Classifier
+from worker.settings import BUNDLED_MODEL, WorkerSettings
 from worker.tokenizer import load_tokenizer
 
 
@@ -32,6 +35,18 @@ def test_a_file_of_texts_is_taken_line_by_line(tmp_path: Path) -> None:
     assert texts.read(tmp_path / "mine.txt") == ["하나", "둘"]
 
 
+def test_lines_that_classify_would_refuse_or_read_as_json_are_left_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.txt"
+    lines = ["하나", '{"text": "둘"}', ' {"셋', "넷\0", "다{섯}", "여" * 400_000, "일곱"]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert texts.read(path) == ["하나", "다{섯}", "일곱"]
+    assert capsys.readouterr().err == (
+        f"{path}: what `classify` would read as JSON, or refuse, is left out: 4 of 7 lines\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
@@ -39,6 +54,7 @@ def test_a_file_of_texts_is_taken_line_by_line(tmp_path: Path) -> None:
         ("슬퍼요".encode("cp949"), "is not UTF-8 (byte 0)"),
         (b"", "has no texts"),
         (b" \n\n", "has no texts"),
+        (b'{"text": "a"}\n  {}\n\0\n', "has no texts"),
     ],
 )
 def test_a_file_without_texts_is_one_line(
@@ -54,6 +70,33 @@ def test_a_file_without_texts_is_one_line(
 def test_two_thirds_of_the_stream_repeat_what_was_said() -> None:
     stream = repeating([f"글 {number}" for number in range(500)])
     assert abs(len(set(stream)) / len(stream) - 1 / 3) < 0.03
+
+
+def test_one_text_is_enough_for_the_stream() -> None:
+    stream = repeating(["글"])
+    assert len(stream) == cache.MESSAGES
+    assert abs(len(set(stream)) / len(stream) - 1 / 3) < 0.03
+
+
+def test_the_cache_stands_beside_itself_off_and_beside_each_message_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: dict[str, tuple[int, type[Classifier]]] = {}
+
+    def classify_with(options: WorkerSettings, loaded: Classifier, _: list[str]) -> Side:
+        return lambda: given.update({f"{len(given)}": (options.cache_entries, type(loaded))})
+
+    def alternate(sides: dict[str, Side], _: int, __: int) -> dict[str, list[float]]:
+        for side in sides.values():
+            side()
+        return {"once": [60.0], "off": [30.0], "each": [20.0]}
+
+    monkeypatch.setattr(cache, "load", lambda *_: fake_classifier(FakeEngine()))
+    monkeypatch.setattr(cache, "classify_with", classify_with)
+    monkeypatch.setattr(cache, "alternate", alternate)
+    rows = cache.run(["글"], 1)
+    assert list(given.values())[:3] == [(20_000, Classifier), (0, Classifier), (0, Separate)]
+    assert [(row["ratio"], row["over the cache off alone"]) for row in rows] == [(3.0, 2.0)] * 2
 
 
 def test_tokens_that_stand_alone_equal_only_themselves() -> None:
