@@ -98,8 +98,8 @@ def _messages(facts: Facts) -> list[str]:
 
 
 def shown(name: str) -> str:
-    """A figure's name as people write it."""
-    return name.replace("_f1", "-F1")
+    """A figure's name as people write it; that of an emotion is its F1."""
+    return f"F1 of {name}" if name in EMOTIONS else name.replace("_f1", "-F1")
 
 
 def score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:

@@ -261,8 +261,8 @@ def test_class_weights_and_smoothing_enter_the_loss(
     assert float(loss) == pytest.approx(expected, rel=1e-5)
 
 
-BF16: dict[str, tuple[Callable[[], bool], dict[str, bool]]] = {
-    "a GPU that has it": (lambda: True, {}),
+BF16: dict[str, tuple[Callable[..., bool], dict[str, bool]]] = {
+    "a GPU that has it": (lambda **_: True, {}),
     "a processor that has it": (lambda: False, {"avx512_bf16": True}),
     "a processor with tiles": (lambda: False, {"amx_bf16": True}),
     "neither": (lambda: False, {"avx2": True}),
