@@ -43,6 +43,14 @@ def two(options: TrainerSettings) -> TrainerSettings:
     return options.model_copy(update={"processes": 2, "checkpoint_steps": 2, "patience": 99})
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of the fit."""
+    made = tmp_path / "fit"
+    made.mkdir()
+    return made
+
+
 def run(folder: Path, options: TrainerSettings) -> Fitted:
     train, validation = select.human(chat(180, 1)), select.human(chat(60, 2))
     return ranks.fit(Job(options.teacher, train, validation, options, 6e-3), folder)
@@ -84,10 +92,8 @@ def shown(bar: str) -> list[int]:
 
 
 def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_with_9(
-    tmp_path: Path, two: TrainerSettings, capfd: pytest.CaptureFixture[str]
+    folder: Path, two: TrainerSettings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "fit"
-    folder.mkdir()
     with started(folder, two) as trainer:
         try:
             await_step(trainer, 3)
@@ -118,10 +124,8 @@ def test_two_processes_make_one_fit_that_goes_on_after_its_trainer_was_killed_wi
 
 
 def test_a_process_killed_with_9_is_told_in_one_line_and_costs_one_checkpoint_at_most(
-    tmp_path: Path, two: TrainerSettings, capfd: pytest.CaptureFixture[str]
+    folder: Path, two: TrainerSettings, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "fit"
-    folder.mkdir()
     with started(folder, two) as trainer:
         try:
             await_step(trainer, 5)
