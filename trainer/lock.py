@@ -12,6 +12,8 @@ from typing import Any, Final
 import orjson
 from fsspec.implementations.local import LocalFileSystem
 
+from worker import storage
+
 LOCK: Final = "promote.lock"
 LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was left by a crash
 
@@ -32,7 +34,8 @@ def held(files: Any, root: str) -> Iterator[None]:  # noqa: ANN401  (fsspec is n
     try:
         yield
     finally:
-        with suppress(FileNotFoundError):
+        # What cannot be let go of is broken by the next as a dead trainer's is.
+        with suppress(*storage.errors()):
             if files.cat_file(path) == body:  # who took us for dead has it now
                 files.rm_file(path)
 

@@ -23,6 +23,7 @@ from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import lock, stage
+from worker import storage
 
 BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
 
@@ -38,7 +39,7 @@ class Registry:
         """Raises RegistryError for a URL that nothing here can open."""
         try:
             self._files, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError, OSError) as error:
+        except storage.errors(ImportError, ValueError) as error:
             raise RegistryError(f"{url} cannot be opened: {_line(error)}") from error
         self._root = str(root).rstrip("/")
         self.name = name
@@ -46,11 +47,12 @@ class Registry:
     def alias(self, alias: str) -> ModelPromotion | None:
         """What `alias` points at; None where it was never set. Raises RegistryError."""
         path = self._alias(alias)
+        self._forget(path)
         try:
             return ModelPromotion.model_validate_json(self._files.cat_file(path))
         except FileNotFoundError:
             return None
-        except (OSError, ValidationError) as error:
+        except storage.errors(ValidationError) as error:
             raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
 
     def aliases(self) -> list[str]:
@@ -176,7 +178,7 @@ class Registry:
                 raise RegistryError(message) from None
             except ValueError as error:
                 raise RegistryError(str(error)) from None
-            except OSError as error:
+            except storage.errors() as error:
                 message = f"{self._root} cannot be written to: {_line(error)}"
                 raise RegistryError(message) from error
             self._clean()
@@ -194,7 +196,12 @@ class Registry:
         if self._files.exists(path):
             self._files.rm(path, recursive=True)
 
+    def _forget(self, path: str) -> None:
+        """What was listed before: another trainer may have written there since."""
+        self._files.invalidate_cache(path)
+
     def _exists(self, path: str) -> bool:
+        self._forget(path)
         with _in_one_line(f"{path} cannot be looked for"):
             return bool(self._files.exists(path))
 
@@ -278,7 +285,7 @@ def _in_one_line(what: str) -> Iterator[None]:
     """Turn what a file system may fail of into RegistryError: `what` is the case, and why."""
     try:
         yield
-    except OSError as error:
+    except storage.errors() as error:
         raise RegistryError(f"{what}: {_line(error)}") from error
 
 

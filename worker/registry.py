@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
+from worker import storage
 from worker.classifier import ModelId, cache_dir
 from worker.config import ModelError
 from worker.engines import first_line
@@ -58,7 +59,7 @@ def read_alias(spec: str) -> ModelPromotion:
     try:
         with fsspec.open(path, "rb") as file:
             return ModelPromotion.model_validate_json(file.read())
-    except (OSError, ValueError, ImportError) as error:
+    except storage.errors(ValueError, ImportError) as error:
         raise ModelError(f"the alias {path} cannot be read: {first_line(error)}") from error
 
 
@@ -95,7 +96,7 @@ def _download(promotion: ModelPromotion, folder: Path) -> None:
         _check(partial, promotion.sha256)
         if not folder.is_dir():  # another worker on this machine may have been first
             partial.rename(folder)
-    except OSError as error:
+    except storage.errors() as error:
         raise FetchError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
     except (ValueError, ImportError) as error:
         raise ModelError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
+import fsspec
 import pytest
+from moto.server import ThreadedMotoServer
 
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
@@ -69,6 +72,37 @@ def clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+
+
+def s3_at(endpoint: str) -> dict[str, Any]:
+    """What s3fs has to know of an S3 that believes everybody and is asked once."""
+    return {
+        "endpoint_url": endpoint,
+        "key": "anybody",
+        "secret": "anything",
+        "config_kwargs": {"retries": {"max_attempts": 0}},
+    }
+
+
+@pytest.fixture(scope="session")
+def object_store() -> Iterator[str]:
+    """The address of an S3 on this machine, with a bucket of the name `bucket`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    fsspec.filesystem("s3", **s3_at(endpoint)).mkdir("bucket")
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def bucket(
+    object_store: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> str:
+    """A URL there, of nobody else, that trainer and worker reach without being told more."""
+    monkeypatch.setitem(fsspec.config.conf, "s3", s3_at(object_store))
+    return f"s3://bucket/{abs(hash(request.node.nodeid))}"
 
 
 @pytest.fixture

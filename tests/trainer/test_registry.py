@@ -22,21 +22,27 @@ from trainer import promote
 from trainer.lock import LOCK, LOCK_SECONDS
 from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
+from worker import parts
 from worker import registry as workers
 from worker.config import ModelError
+from worker.metrics import Metrics
+from worker.promotions import Promotions
+from worker.settings import WorkerSettings
 
 from .commands import Listening, command, without_rights
-from .conftest import full_after
+from .conftest import full_after, s3_at
 
 NOW = "2026-11-24T04:00:00.000Z"
 MEMORY = "memory://models"
 
 
-@pytest.fixture(params=["folder", "memory"])
+@pytest.fixture(params=["folder", "memory", "s3"])
 def given(request: pytest.FixtureRequest, options: TrainerSettings) -> TrainerSettings:
-    """Settings with a registry on a disk, and with one in an object store (in memory)."""
+    """Settings with a registry on a disk, in memory, and in an object store."""
     if request.param == "folder":
         return options
+    if request.param == "s3":
+        return options.model_copy(update={"registry": request.getfixturevalue("bucket")})
     fsspec.filesystem("memory").store.clear()
     return options.model_copy(update={"registry": MEMORY})
 
@@ -261,7 +267,7 @@ def test_of_two_that_find_a_dead_trainers_lock_one_gets_it(
             pass
         assert json.loads(files.cat_file(path))["pid"] == os.getpid()
     assert not files.exists(path)
-    assert not [each for each in files.ls(path.rpartition("/")[0]) if "stale" in str(each)]
+    assert not [each for each in files.find(path.rpartition("/")[0]) if "stale" in each]
 
 
 @pytest.mark.parametrize("left", [b"somebody else's", None])
@@ -436,3 +442,65 @@ def test_a_version_says_what_it_was_made_from(tiny_model: Path, options: Trainer
     assert stated["parent"] == options.student
     assert stated["settings"]["selection"] == "seed"
     assert set(stated["files"]) == {path.name for path in folder.iterdir()} - {FILE_NAME}
+
+
+def test_a_lock_that_cannot_be_let_go_of_spoils_nothing(
+    tiny_model: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written stands; whoever comes next breaks the lock of a process that is gone."""
+    store = Registry(options.registry, options.name)
+    with monkeypatch.context() as away, store.alone():
+        away.setattr(store._files, "rm_file", Failing(store._files, "rm_file").rm_file)
+    assert (Path(options.registry) / LOCK).exists()
+    monkeypatch.setattr(locks, "_is_alive", lambda _: False)
+    put(tiny_model, options)
+
+
+async def test_an_object_store_that_is_away_is_one_line_and_the_worker_serves_on(
+    tiny_model: Path,
+    options: TrainerSettings,
+    bucket: str,
+    monkeypatch: pytest.MonkeyPatch,
+    unused_tcp_port: int,
+) -> None:
+    """What its library raises then is no OSError."""
+    given = options.model_copy(update={"registry": bucket})
+    promotion = put(tiny_model, given)
+    spec = f"registry:{bucket}#champion"
+    swapped: list[Any] = []
+    metrics = Metrics()
+    watcher = Promotions(
+        spec, lambda found: parts.promoted(WorkerSettings(), found), swapped.append, metrics, 1.0
+    )
+    nowhere = s3_at(f"http://127.0.0.1:{unused_tcp_port}")
+    with monkeypatch.context() as away:
+        away.setitem(fsspec.config.conf, "s3", nowhere)
+        with pytest.raises(RegistryError, match=r"cannot be read: Could not connect"):
+            Registry(bucket, given.name).alias("champion")
+        with pytest.raises(RegistryError, match="cannot be written to: Could not connect"):
+            put(tiny_model, given, "2026-11-25", expected=promotion.version)
+        with pytest.raises(ModelError, match="cannot be read: EndpointConnectionError"):
+            workers.read_alias(spec)
+        with pytest.raises(workers.FetchError, match="cannot be fetched: EndpointConnection"):
+            workers.fetch(promotion)
+        assert await watcher._look("old") == "old"
+    assert not swapped
+    assert await watcher._look("old") == promotion.sha256
+    assert [each.model.version for each in swapped] == [promotion.version]
+
+
+def test_a_version_that_another_trainer_put_into_a_store_is_seen_at_once(
+    tiny_model: Path, options: TrainerSettings, bucket: str
+) -> None:
+    """The library of the store remembers what it listed."""
+    given = options.model_copy(update={"registry": bucket})
+    store = Registry(bucket, given.name)
+    first = put(tiny_model, given)
+    assert store.versions() == [first.version]
+    elsewhere, root = fsspec.core.url_to_fs(bucket, skip_instance_cache=True)
+    elsewhere.pipe_file(f"{root}/{given.name}/2026.11.25-0/{FILE_NAME}", b"{}")
+    assert store.versions() == [first.version, "2026.11.25-0"]
+    assert store.aliases() == ["champion"]
+    body = elsewhere.cat_file(f"{root}/aliases/champion.json")
+    elsewhere.pipe_file(f"{root}/aliases/tried.json", body)
+    assert store.alias("tried") == first

@@ -1,0 +1,22 @@
+"""What goes wrong where models are kept, whichever library stands behind a URL."""
+
+import sys
+from typing import Final
+
+# What the libraries that fsspec brings in raise beside OSError: (module, class).
+FOREIGN: Final = (
+    ("aiohttp", "ClientError"),  # http, gs
+    ("azure.core.exceptions", "AzureError"),  # abfs
+    ("botocore.exceptions", "BotoCoreError"),  # s3
+    ("botocore.exceptions", "ClientError"),
+    ("ftplib", "Error"),
+    ("gcsfs.retry", "HttpError"),
+    ("google.auth.exceptions", "GoogleAuthError"),
+    ("paramiko.ssh_exception", "SSHException"),  # sftp
+)
+
+
+def errors(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """OSError, `others`, and what the libraries that are loaded raise; the rest raised nothing."""
+    loaded = ((sys.modules.get(module), name) for module, name in FOREIGN)
+    return OSError, *others, *(getattr(module, name) for module, name in loaded if module)
