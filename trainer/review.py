@@ -196,10 +196,20 @@ def add(work: Path, *rows: Labelled) -> None:
 
 
 def label(recipe: "Recipe", limit: int, ask: Ask | None = None) -> None:
-    """Label in the terminal; goes on after what is labelled already. Raises DataError."""
-    ask = ask or one_key
+    """Label in the terminal; goes on after what is labelled already.
+
+    A run may start while somebody thinks; a label that is given meanwhile ends the session.
+
+    Raises DataError, StageError.
+    """
+    work = recipe.options.work
+
+    def keep(row: Labelled) -> None:
+        with stage.alone(work):
+            add(work, row)
+
     queue = _chosen(recipe, limit)
-    done = session(queue, ask, lambda row: add(recipe.options.work, row), recipe.say)
+    done = session(queue, ask or one_key, keep, recipe.say)
     recipe.say(f"review: {done} labelled, {len(queue) - done} left")
 
 

@@ -6,6 +6,7 @@ import pty
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from trainer import dataset, history, recipe, review
 from trainer.dataset import DataError, Labelled
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
-from trainer.stage import Numbers, StageError, run
+from trainer.stage import Numbers, StageError, alone, run
 
 from .commands import command
 from .conftest import full_after
@@ -118,6 +119,24 @@ def test_a_disk_that_is_full_is_one_line_and_leaves_no_half_label(given: Recipe)
     ):
         review.label(given, 12, keys("2q"))
     assert [row.emotion for row in history.labels(given.options.work)] == [EMOTIONS[0]]
+
+
+def test_an_open_terminal_keeps_no_run_waiting_and_a_label_meanwhile_is_a_line(
+    given: Recipe, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = given.options.work
+    with ExitStack() as run_at_work:
+
+        def ask(line: str) -> str:
+            if line.startswith("[2/"):
+                run_at_work.enter_context(alone(work))
+            return "3"
+
+        monkeypatch.setattr(review, "one_key", ask)
+        assert command(given.options, monkeypatch, "review", "label") == 1
+        assert f"another trainer is at work in {work}" in capsys.readouterr().err
+        assert command(given.options, monkeypatch, "review", "export", "tasks.json") == 0
+    assert len(history.labels(work)) == 1
 
 
 def test_in_a_terminal_one_key_is_enough(given: Recipe) -> None:
