@@ -15,11 +15,12 @@ from time import perf_counter
 from schemas.emotion import EMOTIONS
 from worker import parts
 from worker.batcher import Batcher
-from worker.classifier import Classifier, ModelId, available_cores
+from worker.classifier import Classifier, ModelId
 from worker.classify import Run
 from worker.engines import graph
 from worker.engines.export import weight_limit
 from worker.engines.onnx import OnnxEngine
+from worker.limits import available_cores
 from worker.metrics import Metrics
 from worker.settings import BUNDLED_MODEL, WorkerSettings
 from worker.tokenizer import load_tokenizer

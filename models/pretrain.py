@@ -26,7 +26,7 @@ from tokenizers import (
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaForMaskedLM
 
 from trainer.fit import has_bf16
-from worker.classifier import available_cores
+from worker.limits import available_cores
 
 SPECIAL: Final = ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]")
 CLS, PAD, SEP, _, MASK = range(len(SPECIAL))

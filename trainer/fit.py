@@ -25,7 +25,7 @@ from trainer.job import FitError, Fitted, Job, line, write_fitted
 from trainer.scores import score
 from trainer.settings import TrainerSettings
 from trainer.targets import Fit, Texts, class_weights
-from worker.classifier import available_cores
+from worker.limits import available_cores
 
 # In what torch says where it cannot write a file: it has no error of its own for that.
 WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")

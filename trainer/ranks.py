@@ -23,7 +23,7 @@ from trainer import fit as alone
 from trainer.job import FitError, Fitted, Job, read_fitted
 from trainer.launch import JOB
 from trainer.settings import TrainerSettings
-from worker.classifier import available_cores
+from worker.limits import available_cores
 
 PACKAGES: Final = Path(__file__).resolve().parent.parent
 

@@ -16,7 +16,7 @@ from worker import engines
 from worker.config import ModelError, read_config, read_labels
 from worker.decision import reorder, softmax
 from worker.engines import Engine, InferenceError, OutOfMemoryError, Source, Tokens
-from worker.limits import available_cores as available_cores  # noqa: PLC0414  (others have it from here)
+from worker.limits import available_cores
 from worker.tokenizer import encode, load_tokenizer
 
 log = structlog.get_logger(__name__)
