@@ -4,13 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from bench import gpu
 from bench.classify import CannotRunError
+from tests.worker import tiny
 from tests.worker.fakes import FakeEngine, fake_classifier
-from worker.classifier import Classifier
-from worker.engines import Tokens
+from worker import classifier as classifiers
+from worker.classifier import Classifier, ModelId
+from worker.engines import InferenceError, Tokens
 
 
 class Contrary(FakeEngine):
@@ -40,3 +43,33 @@ def test_a_bf16_that_disagrees_is_not_measured_and_ends_no_other_benchmark(
     engines(monkeypatch, Contrary())
     with pytest.raises(CannotRunError, match="bf16 agrees with fp32 on"):
         gpu.check()
+
+
+def test_a_compiled_engine_says_what_the_plain_one_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a backend that captures the graph and compiles nothing: it needs no CUDA."""
+    compile_ = torch.compile
+
+    def eager(model: torch.nn.Module, *, mode: str, dynamic: bool) -> object:
+        assert (mode, dynamic) == ("reduce-overhead", False)
+        return compile_(model, backend="eager", dynamic=dynamic)
+
+    monkeypatch.setattr(torch, "compile", eager)
+    monkeypatch.setattr(gpu, "SECONDS", 0.01)
+    tiny.save(tmp_path / "tiny")
+    plain = classifiers.load(
+        tmp_path / "tiny", ModelId("bench", "1"), device="cpu", precision="bf16", max_length=32
+    )
+    graphs = gpu.compiled(plain)
+    rows = gpu.full(16)[:8]
+    assert graphs.run(graphs.prepare(rows)) == pytest.approx(plain.run(plain.prepare(rows)))
+    assert gpu.compiled_rate(graphs, 8) == "not tried"
+
+
+def test_a_machine_that_cannot_compile_is_told_and_ends_nothing() -> None:
+    def fail(_: Tokens) -> float:
+        raise InferenceError("BackendCompilerFailed: the forward pass failed")
+
+    told = gpu.compiled_rate(fake_classifier(FakeEngine(fail)), 16)
+    assert told == "failed: BackendCompilerFailed: the forward pass failed"
