@@ -64,8 +64,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-promote", action="store_true", help="compare, and leave it at that")
     add("schedule", "run by TRAINER_CRON, or when TRAINER_MIN_SAMPLES wait", _schedule)
     add("collect", "the review topic → a snapshot; commits once it is durable", _collect)
-    for name, help_, stage in STAGES:
-        add(name, help_, _stage(stage))
+    for name, help_, file, replaced, stage in STAGES:
+        one = add(name, help_, _stage(file, stage))
+        one.add_argument("file", nargs="?", type=Path, metavar=file.upper(), help=replaced)
+        if name in {"pseudo-label", "select"}:
+            one.add_argument(
+                "--teacher", type=Path, metavar="MODEL", help="a fitted teacher's folder"
+            )
     one = add("evaluate", "a model on the golden set", _evaluate)
     one.add_argument("model", nargs="?", type=Path, help="a model's folder (default: the student)")
     add("compare", "the student against the champion, as the gate does", _compare)
@@ -82,11 +87,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-STAGES: Final[tuple[tuple[str, str, Callable[["Lineage"], object]], ...]] = (
-    ("teach", "labelled data → a teacher", lambda lineage: lineage.teacher),
-    ("pseudo-label", "the teacher's opinion of unlabelled texts", lambda lineage: lineage.pseudo),
-    ("select", "which of them to believe", lambda lineage: lineage.selected),
-    ("finetune", "the selected → a student", lambda lineage: lineage.candidate),
+# A stage's command, what it does, the file that it may be given, what that replaces, and its work.
+STAGES: Final[tuple[tuple[str, str, str, str, Callable[["Lineage"], object]], ...]] = (
+    (
+        "teach",
+        "labelled data → a teacher",
+        "labelled",
+        "in place of TRAINER_LABELLED",
+        lambda lineage: lineage.teacher,
+    ),
+    (
+        "pseudo-label",
+        "the teacher's opinion of unlabelled texts",
+        "texts",
+        "in place of what was collected and TRAINER_UNLABELLED",
+        lambda lineage: lineage.pseudo,
+    ),
+    (
+        "select",
+        "which of them to believe",
+        "pseudo",
+        "in place of what pseudo-label left",
+        lambda lineage: lineage.selected,
+    ),
+    (
+        "finetune",
+        "the selected → a student",
+        "training",
+        "in place of what select left",
+        lambda lineage: lineage.candidate,
+    ),
 )
 
 
@@ -97,20 +127,23 @@ def _positive(text: str) -> int:
     return number
 
 
-def _with_recipe(work: Callable[["Recipe"], object], *, alone: bool = True) -> int:
+def _with_recipe(
+    work: Callable[["Recipe"], object], *, alone: bool = True, **given: Path | None
+) -> int:
     """Do `work`, and tell each failure in a line of its own; `alone` in the folder of the stages.
 
-    Whatever uses the registry only does not wait for a fit that is under way.
+    `given`: as of `sources.Given`. What uses the registry only, or reads only, does not mind a fit
+    that is under way.
     """
     kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
-    from trainer import problems, recipe, stage  # noqa: PLC0415
+    from trainer import problems, recipe, sources, stage  # noqa: PLC0415
     from worker import kafka  # noqa: PLC0415
 
     _configure_logs()
     connection = kafka.connection(kafka_settings)
     try:
         with stage.alone(options.work) if alone else nullcontext():
-            work(recipe.Recipe(options, _say, connection))
+            work(recipe.Recipe(options, _say, connection, sources.Given(**given)))
     except problems.expected() as error:
         print(f"trainer: {problems.told(error, options.work)}", file=sys.stderr)
         return FAILED
@@ -141,8 +174,17 @@ def _collect(_: argparse.Namespace) -> int:
     return _with_recipe(lambda recipe: recipe.collect())
 
 
-def _stage(stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace], int]:
-    return lambda _: _with_recipe(lambda recipe: stage(recipe.lineage))
+def _stage(file: str, stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace], int]:
+    def command(arguments: argparse.Namespace) -> int:
+        teacher = getattr(arguments, "teacher", None)
+        if arguments.file and not arguments.file.is_file():
+            raise SettingsError([f"{arguments.file} is no file"])
+        if teacher and not teacher.is_dir():
+            raise SettingsError([f"{teacher} is no folder"])
+        given = {file: arguments.file, "teacher": teacher}
+        return _with_recipe(lambda recipe: stage(recipe.lineage), **given)
+
+    return command
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -200,10 +242,13 @@ def _review(arguments: argparse.Namespace) -> int:
     from trainer import review  # noqa: PLC0415
 
     if arguments.do == "export":
-        return _with_recipe(lambda recipe: review.export(recipe, arguments.file, arguments.limit))
+        return _with_recipe(
+            lambda recipe: review.export(recipe, arguments.file, arguments.limit), alone=False
+        )
     if arguments.do == "import":
         return _with_recipe(lambda recipe: review.take_in(recipe, arguments.file))
-    return _with_recipe(lambda recipe: review.label(recipe, arguments.limit))
+    # A terminal that somebody left open keeps no scheduled run waiting.
+    return _with_recipe(lambda recipe: review.label(recipe, arguments.limit), alone=False)
 
 
 if __name__ == "__main__":

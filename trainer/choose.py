@@ -1,19 +1,22 @@
 """Pseudo-labels → a training set by each policy: none, the seed's, the calibrated one."""
 
+import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import orjson
 
 from schemas.emotion import EMOTIONS
 from trainer import dataset, drift, leakage, predict, select
-from trainer.dataset import Labelled, Pseudo
+from trainer.dataset import DataError, Labelled, Pseudo
 from trainer.select import Example
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
+
+SLACK: Final = 1e-3  # that the shares of a target may be away from a sum of 1
 
 
 def choose(  # noqa: PLR0913  (what there is to choose from, and how)
@@ -29,14 +32,15 @@ def choose(  # noqa: PLR0913  (what there is to choose from, and how)
 ) -> Numbers:
     """Write none.parquet, seed.parquet, calibrated.parquet and policy.json into `folder`.
 
-    A text that people labelled, held out or not, is not believed to be what the teacher says.
+    A text that people labelled, held out or not, is not believed to be what the teacher says. A
+    row without scores is for the seed's filter alone: there is nothing to calibrate.
     """
     human = select.human(people)
     said = {leakage.normal(row.text) for row in (*people, *held_out)}
     free = [row for row in rows if leakage.normal(row.text) not in said]
     plain = select.seed_filter(free, options.min_confidence, options.min_margin)
     policy = learned(held_out, rows, samples, teacher, options)
-    careful = select.calibrated_filter(free, policy)
+    careful = select.calibrated_filter([row for row in free if row.scores], policy)
     sets = {
         "none": human,
         "seed": select.mix(
@@ -107,11 +111,36 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """What `write_examples` wrote. Raises DataError."""
-    return [
-        Example(row["id"], row["text"], tuple(row["target"]), row["origin"])
-        for row in dataset.read_table(path)
-    ]
+    """What `write_examples` wrote, or any table with `target` or else `emotion`. Raises DataError.
+
+    `target` is six shares in the order of `EMOTIONS`, as a list or as JSON; `id` and `origin` may
+    be absent, and an `id` may come again: labels and unlabelled texts have their own.
+    """
+    found = []
+    for number, row in enumerate(dataset.read_table(path), start=1):
+        if not isinstance(row.get("text"), str):
+            raise DataError(f"{path}: row {number} has no text")
+        try:
+            target = _target(row)
+        except (KeyError, TypeError, ValueError):
+            message = f"{path}: row {number} has neither a target of six shares nor an emotion"
+            raise DataError(message) from None
+        name, origin = str(row.get("id") or number), str(row.get("origin") or "new")
+        found.append(Example(name, row["text"], target, origin))
+    return found
+
+
+def _target(row: Mapping[str, Any]) -> tuple[float, ...]:
+    """Six shares that sum to 1. Raises KeyError, TypeError, ValueError."""
+    if not row.get("target"):
+        return select.one_hot(EMOTIONS[EMOTIONS.index(row["emotion"])])
+    stated = row["target"]
+    target = tuple(
+        float(each) for each in (json.loads(stated) if isinstance(stated, str) else stated)
+    )
+    if len(target) != len(EMOTIONS) or min(target) < 0 or not abs(sum(target) - 1) <= SLACK:
+        raise ValueError("no distribution over the six")
+    return target
 
 
 def _parts(

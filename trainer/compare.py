@@ -72,8 +72,7 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
     old = champion.probabilities.argmax(axis=1)
     new = challenger.probabilities.argmax(axis=1)
     before, after = score(labels, old), score(labels, new)
-    weights = resample(labels, resamples, seed)
-    draws = (class_f1(labels, new, weights) - class_f1(labels, old, weights)).mean(axis=1)
+    draws = _differences(labels, old, new, resamples, seed)
     difference = interval(after.macro_f1 - before.macro_f1, draws)
     classes: dict[str, float] = {
         name: after.classes[place].f1 - before.classes[place].f1
@@ -109,6 +108,22 @@ def compare(  # noqa: PLR0913  (two contenders, the truth, and how to judge)
         speed=speed,
         detectable=POWER * float(draws.std()),
     )
+
+
+def macro_f1_difference(
+    labels: Labels, old: Labels, new: Labels, *, resamples: int, seed: int
+) -> Interval:
+    """Macro-F1 of the answers `new` minus that of `old`, (n,) each, on the same items."""
+    exact = score(labels, new).macro_f1 - score(labels, old).macro_f1
+    return interval(exact, _differences(labels, old, new, resamples, seed))
+
+
+def _differences(labels: Labels, old: Labels, new: Labels, resamples: int, seed: int) -> Floats:
+    """Of macro-F1, paired, (resamples,)."""
+    weights = resample(labels, resamples, seed)
+    by_class = class_f1(labels, new, weights) - class_f1(labels, old, weights)
+    found: Floats = by_class.mean(axis=1)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ class Evaluation(Record):
     table: str
     """Markdown, per class."""
     intervals: dict[str, Triple]
+    classes: dict[str, dict[str, Triple]]
+    """`precision` and `recall` of each class."""
     confusion: list[list[int]]
     """Rows: labels, columns: predictions, in the order of EMOTIONS."""
     ece: Triple
@@ -91,11 +93,15 @@ def describe(
     labels, predictions = measured.labels, measured.probabilities.argmax(axis=1)
     weights = scores.resample(labels, options.resamples, options.seed)
     found = scores.intervals(labels, predictions, options.resamples, options.seed)
+    classes = scores.class_intervals(labels, predictions, weights)
     ece, brier = calibrate.intervals(measured.probabilities, labels, weights)
     return Evaluation(
         items=len(labels),
         table=scores.score(labels, predictions).table(),
         intervals={name: each.triple for name, each in found.items()},
+        classes={
+            what: {name: each.triple for name, each in of.items()} for what, of in classes.items()
+        },
         confusion=scores.confusion(labels, predictions).tolist(),
         ece=ece.triple,
         brier=brier.triple,
@@ -138,7 +144,9 @@ def read(folder: Path) -> tuple[Evaluation, Measured]:
     try:
         stated = Evaluation.model_validate_json((folder / EVALUATION).read_bytes())
     except (OSError, ValueError) as error:
-        raise dataset.DataError(f"{folder} holds no evaluation: {error}") from None
+        told = " ".join(str(error).split())[:200]
+        message = f"{folder} holds no evaluation of this version of Maum; delete it ({told})"
+        raise dataset.DataError(message) from None
     rows = dataset.read_table(folder / PREDICTIONS)
     labels = scores.indices(row["emotion"] for row in rows)
     return stated, Measured(labels, np.array([row["scores"] for row in rows]))

@@ -1,18 +1,19 @@
 """What is to be said of a run: gathered from its stages, and kept."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import orjson
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.record import Record
-from trainer import history, production, stage
+from trainer import compare, evaluate, history, production, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
-from trainer.evaluate import Evaluation
+from trainer.evaluate import Evaluation, Triple
 from trainer.gate import Gate, Outcome
 from trainer.job import FitError, read_fitted
 from trainer.lineage import Lineage, Selection
@@ -52,6 +53,8 @@ class Facts(Record):
     """Of all review samples: the champion that the student met first."""
     curves: dict[str, list[dict[str, float]]]
     ablation: dict[str, Evaluation]
+    gain: dict[str, Triple] = Field(default_factory=dict)
+    """Macro-F1 of an arm minus that of labels of people alone (`none`), on the same items."""
     before: Evaluation | None
     after: Evaluation
     comparison: Comparison | None
@@ -88,6 +91,7 @@ def gather(gate: Gate, outcome: Outcome) -> Facts:
             name: found.curve for name, each in fits.items() if (found := read_fitted(each.folder))
         },
         ablation={name: lineage.measured(each.folder / "model") for name, each in students.items()},
+        gain=_gain(lineage, students),
         after=lineage.measured(after),
         **_decided(gate, outcome),
     )
@@ -132,6 +136,22 @@ def _arms(lineage: Lineage) -> dict[Selection, Done]:
         except FitError as error:
             lineage.say(f"finetune ({name}): {error}; the report does without it")
     return students
+
+
+def _gain(lineage: Lineage, students: Mapping[Selection, Done]) -> dict[str, Triple]:
+    if "none" not in students:
+        return {}
+    measured = {
+        name: evaluate.read(lineage.evaluated(each.folder / "model").folder)[1]
+        for name, each in students.items()
+    }
+    said = {name: each.probabilities.argmax(axis=1) for name, each in measured.items()}
+    labels, how = measured["none"].labels, lineage.options.model_dump(include={"resamples", "seed"})
+    return {
+        name: compare.macro_f1_difference(labels, said["none"], each, **how).triple
+        for name, each in said.items()
+        if name != "none"
+    }
 
 
 def served(lineage: Lineage, champion: Path | None) -> list[Served]:

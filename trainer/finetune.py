@@ -23,9 +23,13 @@ def finetune(  # noqa: PLR0913  (what is learned from, what is not, and how)
 ) -> Numbers:
     """Fit the student into `folder`/model; it stops early by labels of people that it never saw.
 
+    A training set of other making may hold some of those: they are left out of it.
+
     Raises LeakageError, DataError, FitError.
     """
     leakage.Firewall(golden).check(selected)
     _, held_out = split(labelled, options.validation_share, options.seed)
-    rate = options.student_learning_rate
-    return fitted(Job(student, selected, select.human(held_out), options, rate), folder)
+    unseen = {row.text.strip() for row in held_out}
+    train = [each for each in selected if each.text.strip() not in unseen]
+    job = Job(student, train, select.human(held_out), options, options.student_learning_rate)
+    return fitted(job, folder) | {"held_out_left_out": len(selected) - len(train)}

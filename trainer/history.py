@@ -79,7 +79,7 @@ def opinions(work: Path) -> dict[str, str]:
     done = [
         (manifest.finished_at, folder)
         for folder in (work / "pseudo-label").glob("[!.]*")
-        if (manifest := stage.read(folder))
+        if (manifest := stage.read(folder)) and "texts" not in manifest.inputs  # of another file
     ]
     if not done:
         return {}

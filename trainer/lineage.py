@@ -13,7 +13,7 @@ from trainer.evaluate import Evaluation
 from trainer.pseudo_label import FILE as PSEUDO
 from trainer.pseudo_label import pseudo_label
 from trainer.settings import FIT, SELECT, TrainerSettings
-from trainer.sources import Sources
+from trainer.sources import NOTHING, Given, Sources
 from trainer.split import split
 from trainer.stage import Done, Numbers
 
@@ -26,10 +26,11 @@ Selection = Literal["none", "seed", "calibrated"]
 class Lineage:
     """The stages of one run, told of in a line each."""
 
-    def __init__(self, options: TrainerSettings, say: Say) -> None:
-        """`say` takes one line a stage."""
+    def __init__(self, options: TrainerSettings, say: Say, given: Given = NOTHING) -> None:
+        """`say` takes one line a stage; `given` files stand in for what it would read."""
         self.options = options
-        self.sources = Sources(options)
+        self.given = given
+        self.sources = Sources(options, given)
         self.say = say
         self._said: set[tuple[Path, str]] = set()  # each stage is told once
 
@@ -51,11 +52,11 @@ class Lineage:
         """The teacher's opinion of everything unlabelled. Raises what `pseudo_label` raises."""
 
         def make(folder: Path) -> Numbers:
-            texts, model = self.sources.texts(), self.teacher.folder / "model"
-            numbers = pseudo_label(texts, model, folder, self.options)
+            texts = self.sources.texts()
+            numbers = pseudo_label(texts, self._teachers_model, folder, self.options)
             return numbers | {LEFT_OUT: len(self.sources.stream) - len(texts)}
 
-        inputs = {"teacher": self.teacher.folder, "golden": self.options.golden}
+        inputs = {"teacher": self._teachers_folder, "golden": self.options.golden}
         return self.done("pseudo-label", inputs | self.sources.streams, {"max_length"}, make)
 
     @cached_property
@@ -67,25 +68,32 @@ class Lineage:
             people, held_out = split(
                 self.sources.labelled, self.options.validation_share, self.options.seed
             )
-            return choose(
-                dataset.read_pseudo(self.pseudo.folder / PSEUDO),
+            rows = dataset.read_pseudo(self.given.pseudo or self.pseudo.folder / PSEUDO)
+            # What the stage before left has no golden text; of a file of other making who knows.
+            free = self.sources.firewall.without(rows) if self.given.pseudo else rows
+            numbers = choose(
+                free,
                 people,
                 held_out,
                 replayed={row.id for row in self.sources.replay()},
                 samples=self.sources.samples(),
-                teacher=self.teacher.folder / "model",
+                teacher=self._teachers_model,
                 folder=folder,
                 options=self.options,
             )
+            return numbers | {LEFT_OUT: len(rows) - len(free)}
 
-        inputs = {"pseudo": self.pseudo.folder, "teacher": self.teacher.folder}
+        inputs = {
+            "pseudo": self.given.pseudo or self.pseudo.folder,
+            "teacher": self._teachers_folder,
+        }
         return self.done(
             "select", inputs | self.sources.labels | self.sources.streams, SELECT, make
         )
 
     def selection(self, name: Selection) -> Path:
-        """The training set that a policy chose."""
-        return self.selected.folder / f"{name}.parquet"
+        """The training set that a policy chose, or the one that is given."""
+        return self.given.training or self.selected.folder / f"{name}.parquet"
 
     def student(self, name: Selection) -> Done:
         """A student of one selection. Raises LeakageError, DataError, FitError."""
@@ -107,7 +115,8 @@ class Lineage:
         inputs = self.sources.labels | {"selected": selected}
         inputs |= _model("start", self.options.student)
         settings = {"student", "student_learning_rate", *self._fit}
-        return self.done("finetune", inputs, settings, make, note=name)
+        note = "given" if self.given.training else name
+        return self.done("finetune", inputs, settings, make, note=note)
 
     @cached_property
     def candidate(self) -> Done:
@@ -121,7 +130,8 @@ class Lineage:
             return evaluate.evaluate(model, self.options.golden, folder, self.options)
 
         inputs = {"model": model, "golden": self.options.golden}
-        return self.done("evaluate", inputs, {"max_length", "resamples"}, make)
+        # Evaluations without precision and recall of the classes are made again.
+        return self.done("evaluate", inputs, {"max_length", "resamples"}, make, classes=True)
 
     def measured(self, model: Path) -> Evaluation:
         """A model's figures on the golden set."""
@@ -134,9 +144,13 @@ class Lineage:
         settings: set[str],
         make: Callable[[Path], Numbers],
         note: str = "",
+        **others: stage.Setting,
     ) -> Done:
-        """A stage of this run: `settings` are the names of those that decide what it makes."""
-        stated = self.options.model_dump(mode="json", include=settings)
+        """A stage of this run: `settings` are the names of those that decide what it makes.
+
+        So do `others`, which are none of the options.
+        """
+        stated = self.options.model_dump(mode="json", include=settings) | others
         done = stage.run(self.options.work, name, inputs, stated, make, seed=self.options.seed)
         return self.told(done, note)
 
@@ -148,6 +162,15 @@ class Lineage:
             self._said.add((done.folder, note))
             self.say(f"{done.manifest.stage}{kind}: {state} → {done.folder}")
         return done
+
+    @property
+    def _teachers_folder(self) -> Path:
+        """Where the teacher is, as an input of a stage."""
+        return self.given.teacher or self.teacher.folder
+
+    @property
+    def _teachers_model(self) -> Path:
+        return self.given.teacher or self.teacher.folder / "model"
 
     @property
     def _fit(self) -> set[str]:

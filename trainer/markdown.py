@@ -22,7 +22,9 @@ def markdown(facts: Facts) -> str:
         ),
     ]
     if facts.ablation:
-        parts += ["## Ablation", _table(["", *facts.ablation], wording.score_rows(facts.ablation))]
+        parts += ["## Ablation: did pseudo-labels help?"]
+        parts += ["\n".join(f"- {line}" for line in wording.ablation(facts))]
+        parts += [_table(["", *facts.ablation], wording.score_rows(facts.ablation))]
     parts += [
         "## Slices",
         _table(["slice", "", "items", "accuracy", "macro-F1"], wording.slice_rows(facts.after)),

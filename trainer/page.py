@@ -72,6 +72,7 @@ def page(facts: Facts) -> str:
         *(
             [
                 "<h2>Ablation: did pseudo-labels help?</h2>",
+                _list(wording.ablation(facts)),
                 _table(["", *facts.ablation], wording.score_rows(facts.ablation)),
                 _plots([plots.bars(tried, "Ablation, with 95 % intervals")]),
             ]

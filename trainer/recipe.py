@@ -19,18 +19,24 @@ from trainer.gate import Gate, Outcome
 from trainer.history import Run
 from trainer.lineage import Lineage, Say
 from trainer.settings import TrainerSettings
-from trainer.sources import Sources
+from trainer.sources import NOTHING, Given, Sources
 from trainer.stage import Done
 
 
 class Recipe:
     """One run: what it makes, and the gate that this is put to."""
 
-    def __init__(self, options: TrainerSettings, say: Say, connection: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        options: TrainerSettings,
+        say: Say,
+        connection: dict[str, Any],
+        given: Given = NOTHING,
+    ) -> None:
         """`say` takes one line a stage; `connection` is for Kafka clients."""
         self.options = options
         self.say = say
-        self.lineage = Lineage(options, say)
+        self.lineage = Lineage(options, say, given)
         self.gate = Gate(self.lineage, connection)
         self._connection = connection
 

@@ -103,11 +103,35 @@ def of_counts(counts: NDArray[np.int64]) -> Scores:
 
 def class_f1(labels: Labels, predictions: Labels, weights: Floats) -> Floats:
     """F1 of each class in each resample: `weights` (resamples, n) → (resamples, 6)."""
+    hits, support, predicted = _counts(labels, predictions, weights)
+    found: Floats = 2 * hits / np.maximum(support + predicted, 1e-12)
+    return found
+
+
+def class_intervals(
+    labels: Labels, predictions: Labels, weights: Floats
+) -> dict[str, dict[str, Interval]]:
+    """`precision` and `recall` of each class; `weights` (resamples, n) as of `resample`."""
+    hits, support, predicted = _counts(labels, predictions, weights)
+    draws = {
+        "precision": hits / np.maximum(predicted, 1e-12),
+        "recall": hits / np.maximum(support, 1e-12),
+    }
+    exact = score(labels, predictions).classes
+    return {
+        name: {
+            each.emotion: interval(getattr(each, name), drawn[:, place])
+            for place, each in enumerate(exact)
+        }
+        for name, drawn in draws.items()
+    }
+
+
+def _counts(labels: Labels, predictions: Labels, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    """Right, labelled and predicted so of each class in each resample, (resamples, 6) each."""
     truth = np.eye(CLASSES)[labels]
     guess = np.eye(CLASSES)[predictions]
-    hits = weights @ (truth * guess)
-    found: Floats = 2 * hits / np.maximum(weights @ truth + weights @ guess, 1e-12)
-    return found
+    return weights @ (truth * guess), weights @ truth, weights @ guess
 
 
 def resample(labels: Labels, resamples: int, seed: int) -> Floats:

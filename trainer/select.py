@@ -142,13 +142,13 @@ def _once_a_text(rows: Sequence[Pseudo]) -> list[Pseudo]:
 
 def human(rows: Sequence[Labelled]) -> list[Example]:
     """Labels of people, as certain."""
-    return [Example(row.id, row.text, _one_hot(row.emotion), "human") for row in rows]
+    return [Example(row.id, row.text, one_hot(row.emotion), "human") for row in rows]
 
 
 def pseudo(rows: Sequence[Pseudo], origin: str, *, soft: bool) -> list[Example]:
     """Labels of a model: its distribution where `soft`, else its first choice as certain."""
     return [
-        Example(row.id, row.text, row.scores if soft else _one_hot(row.pred_emotion), origin)
+        Example(row.id, row.text, row.scores if soft else one_hot(row.pred_emotion), origin)
         for row in rows
     ]
 
@@ -197,5 +197,6 @@ def _some(rows: Sequence[Example], count: int, draws: np.random.Generator) -> li
     return [rows[place] for place in sorted(chosen.tolist())]
 
 
-def _one_hot(emotion: str) -> tuple[float, ...]:
+def one_hot(emotion: str) -> tuple[float, ...]:
+    """A label as certain: the target of an `Example`."""
     return tuple(float(name == emotion) for name in EMOTIONS)

@@ -1,8 +1,9 @@
 """What a run is made from: labels, new samples, unlabelled texts, and what was kept from before."""
 
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from trainer import dataset, history
 from trainer.collect import SAMPLES
@@ -11,11 +12,28 @@ from trainer.leakage import Firewall
 from trainer.settings import TrainerSettings
 
 
-class Sources:
-    """The files that the settings and earlier runs name, each read once."""
+@dataclass(frozen=True, slots=True)
+class Given:
+    """Files that a command names, each in place of what its stage would read."""
 
-    def __init__(self, options: TrainerSettings) -> None:
+    labelled: Path | None = None
+    texts: Path | None = None
+    pseudo: Path | None = None
+    training: Path | None = None
+    teacher: Path | None = None
+    """The folder of a fitted model."""
+
+
+NOTHING: Final = Given()
+
+
+class Sources:
+    """The files that the settings, a command and earlier runs name, each read once."""
+
+    def __init__(self, options: TrainerSettings, given: Given = NOTHING) -> None:
         self.options = options
+        self._labelled = given.labelled or options.labelled
+        self._texts = given.texts
 
     @cached_property
     def snapshots(self) -> list[Path]:
@@ -46,7 +64,7 @@ class Sources:
     @cached_property
     def labelled(self) -> list[Labelled]:
         """What people labelled: the file, and reviews, which win. Raises DataError."""
-        return dataset.merge(self.free, dataset.read_labelled(self.options.labelled))
+        return dataset.merge(self.free, dataset.read_labelled(self._labelled))
 
     def texts(self) -> list[Text]:
         """What to pseudo-label: of the stream, what repeats no golden text. Raises DataError."""
@@ -61,8 +79,9 @@ class Sources:
     @cached_property
     def stream(self) -> list[Text]:
         """Everything that nobody labelled. Raises DataError."""
-        rows = self.replay()
-        for path in (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled):
+        rows = [] if self._texts else self.replay()
+        collected = (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled)
+        for path in (self._texts,) if self._texts else collected:
             if path is not None:
                 rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
         seen: set[str] = set()
@@ -101,12 +120,14 @@ class Sources:
     def labels(self) -> dict[str, Path]:
         """The files of labels, by what they are to a stage."""
         reviewed = history.labels_file(self.options.work)
-        given = {"labelled": self.options.labelled, "golden": self.options.golden}
+        given = {"labelled": self._labelled, "golden": self.options.golden}
         return given | ({"reviewed": reviewed} if reviewed.exists() else {})
 
     @property
     def streams(self) -> dict[str, Path]:
         """The files of unlabelled texts, by what they are to a stage."""
+        if self._texts:
+            return {"texts": self._texts}
         found = {f"snapshot {each.name}": each for each in self.snapshots}
         if self.options.unlabelled:
             found["unlabelled"] = self.options.unlabelled

@@ -7,7 +7,7 @@ import numpy as np
 
 from schemas.emotion import EMOTIONS
 from trainer import compare, gate, scores, stage
-from trainer.evaluate import Evaluation
+from trainer.evaluate import Evaluation, Triple
 from trainer.facts import Facts
 from trainer.lineage import LEFT_OUT
 from trainer.production import ENOUGH, Served
@@ -48,6 +48,8 @@ def kept(facts: Facts) -> list[str]:
         if step.stage == "pseudo-label" and left_out:
             offered = numbers["texts"] + left_out
             lines.append(f"of {offered} texts {left_out} repeat golden ones and were left out")
+        if step.stage == "select" and left_out:
+            lines.append(f"{left_out} given pseudo-labels repeat golden texts and were left out")
         if step.stage == "select":
             lines.append(
                 f"of {numbers['offered']} pseudo-labels the seed's filter accepts "
@@ -117,17 +119,30 @@ def score_rows(models: Mapping[str, Evaluation]) -> list[list[str]]:
     ]
 
 
+def ablation(facts: Facts) -> list[str]:
+    """Whether pseudo-labels helped, a line a policy."""
+    return [helped(name, gain) for name, gain in facts.gain.items()]
+
+
+def helped(name: str, gain: Triple) -> str:
+    """Whether the pseudo-labels of a policy helped; `gain`: macro-F1 over having none."""
+    value, low, high = gain
+    did = "helped" if low > 0 else "hurt" if high < 0 else "made no difference that shows"
+    figures = f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"{name}: pseudo-labels {did}: macro-F1 {figures} over labels of people alone"
+
+
 CLASS_HEAD: Final = ("emotion", "precision", "recall", "F1", "support")
 
 
 def class_rows(one: Evaluation) -> list[list[str]]:
-    """A row a class of the seed's table, then its averages; F1 and averages with intervals."""
+    """A row a class of the seed's table, then its averages; all with intervals."""
     found = scores.of_counts(np.array(one.confusion))
     rows = [
         [
             each.emotion,
-            f"{each.precision:.3f}",
-            f"{each.recall:.3f}",
+            with_interval(one.classes["precision"][each.emotion]),
+            with_interval(one.classes["recall"][each.emotion]),
             with_interval(one.intervals[each.emotion]),
             str(each.support),
         ]

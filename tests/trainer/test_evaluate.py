@@ -33,7 +33,11 @@ def test_an_evaluation_can_be_read_back_and_agrees_with_its_predictions(
     assert sum(map(sum, found.confusion)) == 120
     assert found.table == exact.table()
     assert found.intervals["weighted_f1"][0] == pytest.approx(exact.weighted_f1)
+    for place, emotion in enumerate(EMOTIONS):
+        for name in ("precision", "recall"):
+            assert found.classes[name][emotion][0] == getattr(exact.classes[place], name)
     others = [found.ece, found.brier, *found.intervals.values()]
+    others += [each for one in found.classes.values() for each in one.values()]
     others += [each for one in found.slices for each in (one.accuracy, one.macro_f1)]
     assert all(low <= value <= high for value, low, high in others)
     assert any(low < high for _, low, high in others)

@@ -374,6 +374,11 @@ def test_an_arm_of_the_ablation_that_cannot_be_fitted_is_left_out(
     assert run(given.model_copy(update={"ablation": True}), said).promotion is not None
     kept = facts.read(facts.folder(given.work, Path(history.read(given.work)[-1].student).name))
     assert set(kept.ablation) == {"none", "seed"}
+    none, seed = (kept.ablation[name].intervals["macro_f1"][0] for name in ("none", "seed"))
+    assert list(kept.gain) == ["seed"]
+    value, low, high = kept.gain["seed"]
+    assert value == pytest.approx(seed - none)
+    assert low <= value <= high
     assert any("finetune (calibrated): the loss became NaN" in line for line in said)
 
 

@@ -22,6 +22,10 @@ MODEL = Evaluation(
     items=120,
     table="",
     intervals=dict.fromkeys(("accuracy", "macro_f1", "weighted_f1", *WORDS), (0.712, 0.693, 0.734)),
+    classes={
+        "precision": dict.fromkeys(WORDS, (0.501, 0.402, 0.603)),
+        "recall": dict.fromkeys(WORDS, (0.251, 0.152, 0.353)),
+    },
     confusion=[[20] * 6] * 6,
     ece=(0.051, 0.032, 0.074),
     brier=(0.412, 0.383, 0.444),
@@ -53,6 +57,7 @@ FACTS = Facts(
     served=SERVED,
     curves={"student": [{"epoch": 1.0, "eval_macro_f1": 0.7}]},
     ablation={},
+    gain={},
     before=None,
     after=MODEL,
     comparison=None,
@@ -73,11 +78,11 @@ def test_every_figure_stands_with_its_interval() -> None:
 def test_each_emotion_has_its_precision_recall_f1_and_support_beside_the_averages() -> None:
     """A row a class of the seed's table, for the champion as for the student."""
     counts = [[20 if row == column else 1 for column in range(6)] for row in range(6)]
-    counts[0] = [5, 15, 0, 0, 0, 0]  # recall 5 of 20, precision 5 of 10
+    counts[0] = [5, 15, 0, 0, 0, 0]
     model = MODEL.model_copy(update={"confusion": counts})
     both = FACTS.model_copy(update={"after": model, "before": model})
     interval = "0.712 (0.693 to 0.734)"
-    first = ("분노", "0.500", "0.250", interval, "20")
+    first = ("분노", "0.501 (0.402 to 0.603)", "0.251 (0.152 to 0.353)", interval, "20")
     averages = [(name, "", "", interval, "145") for name in ("macro-F1", "weighted-F1", "accuracy")]
     html, card = page.page(both), markdown.markdown(both)
     for row in (("emotion", "precision", "recall", "F1", "support"), first, *averages):
@@ -88,6 +93,19 @@ def test_each_emotion_has_its_precision_recall_f1_and_support_beside_the_average
     for name in ("champion", "student"):
         assert f"<h3>Each emotion: {name}</h3>" in html
         assert f"### Each emotion: {name}" in card
+
+
+def test_the_ablation_says_whether_pseudo_labels_helped() -> None:
+    gain = {"seed": (0.021, 0.012, 0.033), "calibrated": (-0.021, -0.033, -0.012)}
+    made = FACTS.model_copy(update={"ablation": {"none": MODEL}, "gain": gain})
+    lines = [
+        "seed: pseudo-labels helped: macro-F1 +0.021 (+0.012 to +0.033) over labels of people",
+        "calibrated: pseudo-labels hurt: macro-F1 -0.021 (-0.033 to -0.012) over labels of people",
+    ]
+    for written in (page.page(made), markdown.markdown(made)):
+        assert all(line in written for line in lines)
+    unsure = made.model_copy(update={"gain": {"seed": (0.021, -0.012, 0.033)}})
+    assert "seed: pseudo-labels made no difference that shows" in markdown.markdown(unsure)
 
 
 def test_each_stage_stands_with_its_fingerprint_and_what_it_was_made_from() -> None:

@@ -56,6 +56,27 @@ def test_the_interval_holds_the_truth_nineteen_times_of_twenty() -> None:
     assert 0.90 <= held / 200 <= 0.99
 
 
+def test_precision_and_recall_of_a_class_have_intervals_that_hold_the_truth() -> None:
+    """The first class is found four times of five, and of its name four of five are right."""
+    draws, held = np.random.default_rng(5), {"precision": 0, "recall": 0}
+    labels = np.repeat(np.arange(6), 50)
+    for _ in range(200):
+        luck = draws.random(300)
+        found_out = np.where(luck < 0.8, 0, 1)
+        misnamed = np.where(luck < 10 / 250, 0, labels)
+        predictions = np.where(labels == 0, found_out, misnamed)
+        weights = scores.resample(labels, 300, seed=2)
+        first = {
+            name: of[EMOTIONS[0]]
+            for name, of in scores.class_intervals(labels, predictions, weights).items()
+        }
+        exact = scores.score(labels, predictions).classes[0]
+        assert (first["precision"].value, first["recall"].value) == (exact.precision, exact.recall)
+        for name, each in first.items():
+            held[name] += each.low <= 0.8 <= each.high
+    assert all(0.90 <= count / 200 <= 0.99 for count in held.values())
+
+
 def test_a_part_of_the_set_is_scored_over_the_classes_that_occur_in_it() -> None:
     draws = np.random.default_rng(6)
     labels = draws.integers(0, 6, 300)
