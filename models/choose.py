@@ -14,10 +14,11 @@ from trainer.stage import Numbers
 def choose(
     together: Together, people: Sequence[Labelled], folder: Path, options: TrainerSettings
 ) -> Numbers:
-    """Write seed.parquet and soft.parquet into `folder`. Raises DataError."""
+    """Write none.parquet, seed.parquet and soft.parquet into `folder`. Raises DataError."""
     human = select.human(people)
     believed = select.seed_filter(together.rows, options.min_confidence, options.min_margin)
     sets = {
+        "none": human,
         "seed": [*human, *select.pseudo(believed, "new", soft=False)],
         "soft": select.mix(
             human,

@@ -1,6 +1,6 @@
 """How good each arm is, on texts that nobody was fitted to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -8,14 +8,17 @@ import orjson
 
 from models import teachers
 from schemas.emotion import EMOTIONS
-from trainer import calibrate, predict, scores
+from trainer import calibrate, compare, predict, scores, wording
 from trainer.dataset import Labelled
+from trainer.evaluate import Triple
 from trainer.scores import Floats
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 
 TABLE: Final = "figures.md"
 FACTS: Final = "figures.json"
+ABLATION: Final = "ablation.md"
+NONE: Final = "none"  # the arm without pseudo-labels
 BASELINE: Final = "TF-IDF"
 
 
@@ -28,17 +31,36 @@ def write(
 ) -> Numbers:
     """Score every model and the TF-IDF baseline on every set; a table and the facts in `folder`.
 
-    Raises ModelError, EngineError, InferenceError.
+    Also whether pseudo-labels helped, where there is an arm without. Raises ModelError,
+    EngineError, InferenceError.
     """
-    facts = {}
+    facts, lines = {}, []
     for name, rows in sets.items():
         words = [row.text for row in rows]
-        for arm, model in models.items():
-            facts[f"{arm} on {name}"] = measure(predict.of(model, words, options), rows, options)
-        facts[f"{BASELINE} on {name}"] = measure(teachers.say(plain, words), rows, options)
+        said = {arm: predict.of(model, words, options) for arm, model in models.items()}
+        for arm, probabilities in [*said.items(), (BASELINE, teachers.say(plain, words))]:
+            facts[f"{arm} on {name}"] = measure(probabilities, rows, options)
+        lines += [
+            wording.helped(f"{arm} on {name}", gain) for arm, gain in gains(said, rows, options)
+        ]
+    (folder / ABLATION).write_text("".join(f"- {line}\n" for line in lines), encoding="utf-8")
     (folder / FACTS).write_bytes(orjson.dumps(facts, option=orjson.OPT_INDENT_2))
     (folder / TABLE).write_text(table(facts) + "\n", encoding="utf-8")
     return {what: facts[what]["macro_f1"][0] for what in facts}
+
+
+def gains(
+    said: Mapping[str, Floats], rows: Sequence[Labelled], options: TrainerSettings
+) -> Iterator[tuple[str, Triple]]:
+    """Each arm's macro-F1 minus that of `NONE`, on the same rows; nothing where that is absent."""
+    if NONE not in said:
+        return
+    labels, how = teachers.indices(rows), options.model_dump(include={"resamples", "seed"})
+    answers = {arm: each.argmax(axis=1) for arm, each in said.items()}
+    for arm, each in answers.items():
+        if arm != NONE:
+            found = compare.macro_f1_difference(labels, answers[NONE], each, **how)
+            yield arm, found.triple
 
 
 def measure(
@@ -58,11 +80,9 @@ def table(facts: Mapping[str, Mapping[str, tuple[float, float, float]]]) -> str:
     head = "| model and set | messages | accuracy | macro-F1 | " + " | ".join(EMOTIONS) + " | ECE |"
     lines = [head, "|---" * (5 + len(EMOTIONS)) + "|"]
     for what, told in facts.items():
-        wide = " | ".join(_interval(told[name]) for name in ("accuracy", "macro_f1"))
-        each = " | ".join(f"{told[name][0]:.2f}" for name in EMOTIONS)
-        lines.append(
-            f"| {what} | {told['messages'][0]:.0f} | {wide} | {each} | {_interval(told['ece'])} |"
-        )
+        names = ("accuracy", "macro_f1", *EMOTIONS, "ece")
+        each = " | ".join(_interval(told[name]) for name in names)
+        lines.append(f"| {what} | {told['messages'][0]:.0f} | {each} |")
     return "\n".join(lines)
 
 

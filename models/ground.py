@@ -42,7 +42,7 @@ class Ground:
             model = pretrain.fresh(embeddings, self.schedule.seed)
             pretrain.masked_language(model, rows, folder, self.schedule, self.say)
             pretrain.save(model, tokenizer, folder / "model")
-            (folder / pretrain.CHECKPOINT).unlink()
+            (folder / pretrain.CHECKPOINT).unlink(missing_ok=True)
             return {"texts": len(texts), "tokens": sum(map(len, rows))}
 
         stated = {"shape": f"{pretrain.LAYERS}x{pretrain.WIDTH}", **asdict(self.schedule)}

@@ -65,8 +65,13 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
         baseline = teachers.say(made.plain, words)
         facts["TF-IDF on golden"] = figures.measure(baseline, golden, options)
         told = Template(CARD.read_text(encoding="utf-8"))
+        ablation = (made.measured / figures.ABLATION).read_text(encoding="utf-8")
         card = told.substitute(
-            figures=figures.table(facts), temperature=f"{heat:.2f}", arm=made.arm, **told_facts
+            figures=figures.table(facts),
+            ablation=ablation or "- Not known: the student without pseudo-labels was not fitted.",
+            temperature=f"{heat:.2f}",
+            arm=made.arm,
+            **told_facts,
         )
         (shipped / "README.md").write_text(card, encoding="utf-8")
         stated = registry.state(

@@ -78,12 +78,11 @@ class Story:
         inputs = {f"opinion {n}": each.folder for n, each in enumerate(opinions)}
         inputs |= {"tf-idf": self.plain().folder, "labels": self.ground.labels().folder}
         stated = options.model_dump(include={"min_confidence", "min_margin", "human_share"})
+        stated |= {"none": True}  # among what is written
         return self.ground.done("select", inputs, stated, make)
 
     def student(self, arm: str) -> Done:
-        """The base, fitted to one selection; with no pseudo-labels that is the first teacher."""
-        if arm == "none":
-            return self.teacher(SEEDS[0])
+        """The base, fitted to one selection; `none`: to the labels of people and nothing else."""
         chosen = self.selected().folder / f"{arm}.parquet"
 
         def rows() -> list[Example]:
@@ -105,7 +104,7 @@ class Story:
             return figures.write(folder, students, plain, sets, self.ground.options)
 
         return self.ground.done(
-            "figures", {**students, "tf-idf": plain, "labels": labels}, {}, make
+            "figures", {**students, "tf-idf": plain, "labels": labels}, {"ablation": True}, make
         )
 
     def ship(self, out: Path) -> None:

@@ -1,0 +1,77 @@
+"""The recipe of the bundled model from public text to its folder, in small."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from models import ground, pretrain, story
+from models.ground import Ground
+from models.pretrain import Ids, Schedule
+from models.story import Story
+from tests.trainer.conftest import chat, tsv
+from trainer.settings import TrainerSettings
+from worker import registry
+
+
+@pytest.fixture
+def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """All of the recipe's stages on a model of one layer, but for the vectors: they take gensim."""
+
+    def vectors(_: list[Ids], __: Path) -> NDArray[np.float32]:
+        draws = np.random.default_rng(7)
+        found: NDArray[np.float32] = draws.normal(0, 0.05, (600, 64)).astype(np.float32)
+        return found
+
+    for name, value in {"VOCABULARY": 600, "WIDTH": 64, "LAYERS": 1, "vectors": vectors}.items():
+        monkeypatch.setattr(pretrain, name, value)
+    for name in ("PIECES", "SPLICED", "REVIEWS"):
+        monkeypatch.setattr(ground, name, 60)
+    for name in ("TEACHER", "STUDENT"):
+        monkeypatch.setattr(story, name, getattr(story, name) | {"epochs": 1})
+    options = TrainerSettings(
+        _env_file=None,
+        labelled=tsv(folder / "train.tsv", chat(240, 1)),
+        golden=folder / "golden.tsv",
+        validation_share=0.1,
+        resamples=100,
+        threads=1,
+    )
+    schedule = Schedule(steps=2, tokens=256)
+    return Story(Ground(folder, tmp_path / "work", options, schedule, schedule, print))
+
+
+def test_every_stage_is_made_once_and_what_is_shipped_serves(
+    small: Story, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = small.figures()
+    told = capsys.readouterr().out.splitlines()
+    stages = [line.partition(":")[0] for line in told if " → " in line]
+    assert sorted(stages) == sorted(
+        [
+            *("base", "labels", "adapt", "tf-idf", "select", "figures"),
+            *(2 * ("teach", "pseudo-label")),
+            *(3 * ("finetune",)),
+        ]
+    )
+    assert found.manifest.numbers.keys() >= {f"{arm} on chat" for arm in story.ARMS}
+    out = tmp_path / "out"
+    small.ship(out)
+    assert " → " not in capsys.readouterr().out  # nothing is made again
+    assert registry.resolve(str(out)).model.name == "maum-small"
+    card = (out / "README.md").read_text(encoding="utf-8")
+    assert "$" not in card
+    for row in ("none on chat", "seed on comments", "soft on chat", "TF-IDF on golden"):
+        assert f"| {row} | " in card
+    for policy in ("seed on chat", "soft on comments"):
+        assert f"- {policy}: pseudo-labels " in card
+
+
+def test_without_the_arm_that_has_no_pseudo_labels_the_card_says_that_nobody_knows(
+    small: Story, tmp_path: Path
+) -> None:
+    replace(small, arms=("soft",)).ship(tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert "Not known: the student without pseudo-labels was not fitted." in card
