@@ -1,11 +1,16 @@
 """Ten cycles of the loop under faults, on naive Bayes models.
 
-The trainer's own selection and gate; a teacher and a student of character n-grams stand in for the
-large ones. All of it is from `data/train.tsv`: the gate decides on 600 sentences held out, and what
-came of it is told of 3,000 others, that neither the gate nor any model saw.
+The trainer's own selection, mixing and gate; a teacher and a student of character n-grams stand in
+for the large ones. All of it is from `data/train.tsv`: the gate decides on 600 sentences held out,
+and what came of it is told of 3,000 others, that neither the gate nor any model saw.
+
+What differs from the trainer's defaults: the calibrated selection asks for a precision of 0.7, not
+0.9, and a quarter of the labels is held out for it, not 0.15, as some hundred prove no more; the
+gate's floor of calibration is off, as naive Bayes is far too sure whatever it learns from, and it
+draws 500 resamples, not 2,000. Speed is nobody's here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -24,18 +29,20 @@ Policy = Literal["seed", "calibrated"]
 
 GATED: Final = 600  # sentences that the gate decides on
 UNSEEN: Final = 3000  # that it never sees
-FIRST: Final = 400  # labelled before the first cycle
-INCOMING: Final = 350  # texts a cycle
+FIRST: Final = 1500  # labelled before the first cycle
+INCOMING: Final = 600  # texts a cycle
 LABELLED: Final = 60  # of them labelled by people
-HELD_OUT: Final = 5  # every fifth labelled one calibrates the policy
+HELD_OUT: Final = 4  # every fourth labelled one calibrates the policy
+PRECISION: Final = 0.7  # that the calibrated policy asks for
+HUMAN_SHARE: Final = 0.3  # the trainer's defaults
+REPLAY_SHARE: Final = 0.2
 WRONG: Final = 0.7  # of the labels of the class that the teacher gets wrong
 SPARED: Final = 0.2  # of the messages of other classes, where the classes drift
-FAULTS: Final = {
-    2: "the teacher is wrong on one class",
-    4: "one message floods the topic",
-    6: "the classes drift",
-    8: "one room is poisoned",
-}
+WRONG_TEACHER: Final = "the teacher is wrong on one class"
+FLOOD: Final = "one message floods the topic"
+DRIFT: Final = "the classes drift"
+POISON: Final = "one room is poisoned"
+FAULTS: Final = {2: WRONG_TEACHER, 4: FLOOD, 6: DRIFT, 8: POISON}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +57,10 @@ class Cycle:
     verdict: str
 
 
-def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
-    """Run the loop `cycles` times."""
+def simulate(
+    policy: Policy, cycles: int, seed: int = 7, faults: Mapping[int, str] = FAULTS
+) -> list[Cycle]:
+    """Run the loop `cycles` times; `faults`: cycle, counted from 0 → what goes wrong in it."""
     draws = np.random.default_rng(seed)
     rows = dataset.read_labelled(DATA / "train.tsv")
     rows = [rows[place] for place in draws.permutation(len(rows))]
@@ -65,14 +74,18 @@ def simulate(policy: Policy, cycles: int, seed: int = 7) -> list[Cycle]:
         model = _fit(training)
         return [model.predict_proba([row.text for row in part]) for part in (gated, unseen)]
 
-    champion = answers(select.human(people))
-    done = []
+    champion = answers(select.human(_split(people)[0]))
+    done: list[Cycle] = []
+    before: list[Labelled] = []  # what the last cycle selected
     for number in range(cycles):
         incoming, rest = rest[:INCOMING], rest[INCOMING:]
         people = [*people, *incoming[:LABELLED]]
-        fault = FAULTS.get(number, "")
+        fault = faults.get(number, "")
         seen, unlabelled = _faulty(people, incoming[LABELLED:], fault, draws)
-        accepted, training = _select(policy, seen, unlabelled, seed)
+        unlabelled = [*unlabelled, *before]
+        accepted, training = _select(policy, seen, unlabelled, {row.id for row in before}, seed)
+        selected = {each.id for each in training if each.origin != "human"}
+        before = [row for row in unlabelled if row.id in selected]
         student = answers(training)
         gate = compare.compare(
             truths[0],
@@ -107,17 +120,17 @@ def _faulty(
     people: list[Labelled], incoming: list[Labelled], fault: str, draws: np.random.Generator
 ) -> tuple[list[Labelled], list[Labelled]]:
     """(labels as the teacher sees them, incoming texts with what they really express)."""
-    if fault == FAULTS[2]:
+    if fault == WRONG_TEACHER:
         wrong = [replace(row, emotion="불안") if row.emotion == "슬픔" else row for row in people]
         return [
             new if draws.random() < WRONG else old for new, old in zip(wrong, people, strict=True)
         ], incoming
-    if fault == FAULTS[4]:
+    if fault == FLOOD:
         flood = [replace(incoming[0], id=f"flood{number}") for number in range(1000)]
         return people, [*incoming, *flood]
-    if fault == FAULTS[6]:
+    if fault == DRIFT:
         return people, [row for row in incoming if row.emotion == "기쁨" or draws.random() < SPARED]
-    if fault == FAULTS[8]:
+    if fault == POISON:
         happy = " 너무 좋아 행복해 최고 ㅎㅎ"
         poison = [
             replace(row, id=f"room{place}", text=row.text + happy)
@@ -129,30 +142,41 @@ def _faulty(
 
 
 def _select(
-    policy: Policy, people: Sequence[Labelled], unlabelled: Sequence[Labelled], seed: int
+    policy: Policy,
+    people: Sequence[Labelled],
+    unlabelled: Sequence[Labelled],
+    replayed: Collection[str],
+    seed: int,
 ) -> tuple[list[Pseudo], list[Example]]:
-    held_out = people[::HELD_OUT]
-    taught = [row for place, row in enumerate(people) if place % HELD_OUT]
+    """(what of the unlabelled is believed, the training set), as `trainer.choose` does it."""
+    taught, held_out = _split(people)
     teacher = _fit(select.human(taught))
     rows = _pseudo(unlabelled, teacher.predict_proba([row.text for row in unlabelled]))
     if policy == "seed":
         accepted = select.seed_filter(rows, 0.75, 0.20)
-        new = select.pseudo(accepted, "new", soft=False)
-        human_share, replay_share = 0.0, 1.0
+        shares = {"human_share": 0.0, "replay_share": 1.0}
     else:
         proven = teacher.predict_proba([row.text for row in held_out])
         prior = {name: sum(r.pred_emotion == name for r in rows) / len(rows) for name in EMOTIONS}
         learned = select.learn(
-            proven, _labels(held_out), {str(k): v for k, v in prior.items()}, 0.7
+            proven, _labels(held_out), {str(k): v for k, v in prior.items()}, PRECISION
         )
         accepted = select.calibrated_filter(rows, learned)
-        new = select.pseudo(accepted, "new", soft=True)
-        human_share, replay_share = 0.3, 0.2
-    human = select.human(people)
-    mixed = select.mix(
-        human, [], new, human_share=human_share, replay_share=replay_share, seed=seed
+        shares = {"human_share": HUMAN_SHARE, "replay_share": REPLAY_SHARE}
+    old, new = (
+        select.pseudo(
+            [row for row in accepted if (row.id in replayed) == again],
+            "replay" if again else "new",
+            soft=policy == "calibrated",
+        )
+        for again in (True, False)
     )
-    return accepted, mixed
+    return accepted, select.mix(select.human(taught), old, new, **shares, seed=seed)
+
+
+def _split(people: Sequence[Labelled]) -> tuple[list[Labelled], Sequence[Labelled]]:
+    """(to learn from, held out)."""
+    return [row for place, row in enumerate(people) if place % HELD_OUT], people[::HELD_OUT]
 
 
 def _pseudo(rows: Sequence[Labelled], probabilities: Floats) -> list[Pseudo]:
