@@ -71,6 +71,7 @@ async def kill_at_random(scene: Scene) -> None:
         await scene.pause(2, 4)
         scene.kill(scene.any_worker())
         await scene.ready(scene.add())
+        await scene.flowing()  # the next fault is one of its own
 
 
 async def kill_amid(scene: Scene) -> None:
@@ -179,6 +180,8 @@ async def freeze_brokers(scene: Scene) -> None:
         node.resume()
         await scene.brokers.answered()
         await scene.moved(duty, node)  # it has heard, too
+        # What was sent to it waited until now: the next fault is one of its own.
+        await scene.flowing()
         await scene.pause(1, 2)
 
 

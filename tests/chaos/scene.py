@@ -253,6 +253,13 @@ class Scene:
         """Wait until `least` results are visible."""
         await self.until(lambda: self.watcher.count >= least, f"fewer than {least} results")
 
+    async def flowing(self) -> None:
+        """Wait until every partition of the input has had an event from now on."""
+        topic, now = self.settings.emotion_topic, monotonic()
+        await self.until(
+            lambda: len(self.watcher.heard(topic, now)) == self.partitions, "some are silent"
+        )
+
     # Beginning and end
 
     async def begin(self, *, compacted: bool = False) -> None:

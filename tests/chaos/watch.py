@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from time import monotonic
 from typing import Any, Final, NamedTuple
 
@@ -71,6 +71,15 @@ class Watcher:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
+
+    def heard(self, topic: str, since: float) -> set[int]:
+        """The input partitions with a new event from then on."""
+        return {
+            verifier._source(record)[0]
+            for place, arrivals in self.arrivals.items()
+            if place.topic == topic
+            for _, record in takewhile(lambda arrival: arrival.at > since, reversed(arrivals))
+        }
 
     def silence(
         self, topic: str, since: float, until: float, taken: Mapping[int, Sequence[float]]
