@@ -7,7 +7,7 @@ of the six emotions, columns emotion and text. None of it is part of this projec
 
 import hashlib
 import lzma
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from trainer.dataset import DataError, Labelled, Text
 from trainer.leakage import Firewall
 
 FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv")
+COMMENT: Final = "kote-"  # so begin the ids of comments
 HELD_OUT: Final = 0.2  # share of the comments that only score
 
 
@@ -58,8 +59,12 @@ def read(folder: Path, golden: Path) -> Corpus:
 
 
 def read_comments(folder: Path) -> tuple[list[Labelled], list[Labelled]]:
-    """(to learn from, held out): a text decides by itself on which side it is. Raises DataError."""
-    rows = dataset.read_labelled(folder / "kote_6.tsv")
+    """(to learn from, held out): a text decides by itself on which side it is.
+
+    Their ids begin as `COMMENT`. Raises DataError.
+    """
+    found = dataset.read_labelled(folder / "kote_6.tsv")
+    rows = [replace(row, id=f"{COMMENT}{row.id}") for row in found]
     held_out = [_draw(row.text) < HELD_OUT for row in rows]
     kept = [row for row, held in zip(rows, held_out, strict=True) if not held]
     return kept, [row for row, held in zip(rows, held_out, strict=True) if held]

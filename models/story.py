@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models import choose, figures, ground, ship, teachers
+from models import choose, corpus, figures, ground, ship, teachers
 from models.ground import Ground
 from models.pretrain import Schedule
 from trainer import dataset, pseudo_label, select, teach
@@ -98,7 +98,7 @@ class Story:
         def make(folder: Path) -> Numbers:
             _, held_out = self.ground.people()
             sets = {
-                "chat": [row for row in held_out if not row.id.startswith("kote")],
+                "chat": [row for row in held_out if not row.id.startswith(corpus.COMMENT)],
                 "comments": dataset.read_labelled(labels / "comments.parquet"),
             }
             return figures.write(folder, students, plain, sets, self.ground.options)

@@ -63,6 +63,10 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     assert registry.resolve(str(out)).model.name == "maum-small"
     card = (out / "README.md").read_text(encoding="utf-8")
     assert "$" not in card
+    _, held_out = small.ground.people()
+    messages = [row for row in held_out if row.text in {each.text for each in chat(240, 1)}]
+    assert 0 < len(messages) < len(held_out)  # the others are comments
+    assert f"| soft on chat | {len(messages)} | " in card
     for row in ("none on chat", "seed on comments", "soft on chat", "TF-IDF on golden"):
         assert f"| {row} | " in card
     for policy in ("seed on chat", "soft on comments"):
