@@ -15,7 +15,7 @@ from tests.chaos.cells import CELLS, CONTROLS, EXACTLY_ONCE, SHORT_TWINS, Cell, 
 from tests.chaos.judge import Abort, Result, transactions, unlike_sent
 from tests.chaos.play import _feed, play
 from tests.chaos.scene import Scene
-from tests.chaos.watch import longest_gap, stalls
+from tests.chaos.watch import Arrival, longest_gap, silence, stalls
 from tests.kafka import verifier
 from tests.kafka.harness import FakeEngine, Input, chat, classifier
 from worker import publisher
@@ -215,6 +215,16 @@ def test_while_the_cluster_takes_no_messages_silence_is_not_the_workers() -> Non
     assert longest_gap([9], 0, 5, [(1, 4)]) == 6
     assert longest_gap([9], 0, 5, [(1, 4), (8, 12)]) == 5
     assert longest_gap([2, 9], 0, 5, [(3, 9)]) == 2
+
+
+def test_after_a_partitions_last_message_nothing_more_is_to_be_heard_of_it() -> None:
+    """One message at 0.5 and no other: its event came at 0.7, long before the last fault."""
+    record = SimpleNamespace(value=orjson.dumps({"source": {"partition": 0, "offset": 0}}))
+    arrivals = {TopicPartition("out", 0): [Arrival(0.7, record)]}
+    assert silence(arrivals, "out", 5.0, 20.0, {0: [0.5]}) == 0.0
+    assert silence(arrivals, "out", 0.0, 20.0, {0: [0.5]}) == 0.7
+    arrivals[TopicPartition("out", 0)].append(Arrival(9.0, record))
+    assert silence(arrivals, "out", 5.0, 20.0, {0: [0.5, 5.5]}) == pytest.approx(3.5)
 
 
 def test_every_cell_has_a_name_of_its_own() -> None:

@@ -81,23 +81,30 @@ class Watcher:
             for _, record in takewhile(lambda arrival: arrival.at > since, reversed(arrivals))
         }
 
-    def silence(
-        self, topic: str, since: float, until: float, taken: Mapping[int, Sequence[float]]
-    ) -> float:
-        """Seconds: the longest that any input partition was without a new event from then on.
 
-        `taken` is when the cluster took messages, by input partition.
-        """
-        times: dict[int, list[float]] = {}
-        for place, arrivals in self.arrivals.items():
-            if place.topic == topic:
-                for at, record in arrivals:
-                    times.setdefault(verifier._source(record)[0], []).append(at)
-        gaps = (
-            longest_gap(each, since, until, stalls(taken.get(partition, ())))
-            for partition, each in times.items()
-        )
-        return max(gaps, default=0.0)
+def silence(
+    arrivals: Mapping[TopicPartition, Sequence[Arrival]],
+    topic: str,
+    since: float,
+    until: float,
+    taken: Mapping[int, Sequence[float]],
+) -> float:
+    """Seconds: the longest that any input partition was without a new event from then on.
+
+    `taken` is when the cluster took messages, by input partition: after the last of one there
+    is nothing more to hear of it.
+    """
+    times: dict[int, list[float]] = {}
+    for place, found in arrivals.items():
+        if place.topic == topic:
+            for at, record in found:
+                times.setdefault(verifier._source(record)[0], []).append(at)
+    gaps = (
+        longest_gap(each, since, min([until, *sent[-1:]]), stalls(sent))
+        for partition, each in times.items()
+        for sent in (taken.get(partition, ()),)
+    )
+    return max(gaps, default=0.0)
 
 
 def stalls(taken: Sequence[float]) -> list[tuple[float, float]]:
@@ -115,8 +122,9 @@ def longest_gap(
     """
     moments = [since, *sorted(each for each in times if each > since)]
     ends = [*moments[1:], max(until, moments[-1])]
-    return max(
+    gaps = (
         end - began - sum(max(0.0, min(end, b) - max(began, a)) for a, b in stalls)
         for began, end in zip(moments, ends, strict=True)
         if began <= until
     )
+    return max(gaps, default=0.0)
