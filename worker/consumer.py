@@ -14,7 +14,7 @@ from aiokafka.errors import (
     UnsupportedCodecError,
 )
 
-from worker import idleness, kafka, pacing, records
+from worker import idleness, kafka, pacing, records, unplaced
 from worker.codec import Record
 from worker.committed import committed
 from worker.kafka import KafkaProblemError
@@ -75,6 +75,7 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
         records.install()
         pacing.install()
         idleness.install()
+        unplaced.install()
         self._topic = settings.input_topic
         self._group_id = settings.group_id
         self._consumer = AIOKafkaConsumer(
