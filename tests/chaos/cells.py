@@ -14,6 +14,7 @@ from tests.chaos.scene import SESSION_MS, Scene
 
 ROLES: Final[tuple[Role, ...]] = ("leader", "group", "transaction", "controller")
 BEYOND_SESSION: Final = SESSION_MS / 1000 + 3
+HANGS: Final = 9.0  # seconds at most that a frozen broker does
 Faults = Callable[[Scene], Awaitable[None]]
 Kind = Literal["mixed", "poison", "transactional", "compacted", "sentences"]
 
@@ -175,7 +176,7 @@ async def freeze_brokers(scene: Scene) -> None:
         node = await scene.brokers.holder(*duty)
         scene.note(f"freeze the {role} node {node.number}")
         node.pause()
-        await scene.pause(7, 9)  # longer than the other nodes wait for it, and for a controller
+        await scene.pause(7, HANGS)  # longer than the other nodes wait for it, and for a controller
         scene.note(f"thaw the {role} node {node.number}")
         node.resume()
         await scene.brokers.answered()
@@ -407,7 +408,8 @@ EXACTLY_ONCE: Final = (
         "brokers: frozen and thawed",
         freeze_brokers,
         seconds=60,
-        recovery=SESSIONS,
+        # What was sent to it waits until it thaws: nobody knows sooner whether it was taken.
+        recovery=HANGS + SESSIONS,
         long=True,
     ),
     Cell(
