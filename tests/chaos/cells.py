@@ -68,11 +68,12 @@ async def clean_stop(scene: Scene) -> None:
 
 
 async def kill_at_random(scene: Scene) -> None:
-    for _ in range(1 if scene.short else 2):
+    for number in range(1 if scene.short else 2):
+        if number:
+            await scene.flowing()  # each fault is one of its own
         await scene.pause(2, 4)
         scene.kill(scene.any_worker())
         await scene.ready(scene.add())
-        await scene.flowing()  # the next fault is one of its own
 
 
 async def kill_amid(scene: Scene) -> None:
@@ -171,7 +172,11 @@ async def kill_brokers(scene: Scene) -> None:
 
 async def freeze_brokers(scene: Scene) -> None:
     """A node is deposed without knowing it, and answers as before once it thaws."""
-    for role in _roles(scene):
+    for number, role in enumerate(_roles(scene)):
+        if number:
+            # What was sent to the last one waited until it thawed: each fault is one of its own.
+            await scene.flowing()
+            await scene.pause(1, 2)
         duty = scene.duty(role)
         node = await scene.brokers.holder(*duty)
         scene.note(f"freeze the {role} node {node.number}")
@@ -181,9 +186,6 @@ async def freeze_brokers(scene: Scene) -> None:
         node.resume()
         await scene.brokers.answered()
         await scene.moved(duty, node)  # it has heard, too
-        # What was sent to it waited until now: the next fault is one of its own.
-        await scene.flowing()
-        await scene.pause(1, 2)
 
 
 async def _back(scene: Scene, node: Node) -> None:
