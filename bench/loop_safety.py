@@ -18,7 +18,7 @@ import numpy as np
 
 from bench.tables import machine
 from schemas.emotion import EMOTIONS
-from trainer import compare, dataset, leakage, select
+from trainer import choose, compare, dataset, leakage, select
 from trainer.compare import Contender, Floors
 from trainer.dataset import Labelled, Pseudo
 from trainer.scores import Floats, Labels, score
@@ -163,14 +163,7 @@ def _select(
         )
         accepted = select.calibrated_filter(rows, learned)
         shares = {"human_share": HUMAN_SHARE, "replay_share": REPLAY_SHARE}
-    old, new = (
-        select.pseudo(
-            [row for row in accepted if (row.id in replayed) == again],
-            "replay" if again else "new",
-            soft=policy == "calibrated",
-        )
-        for again in (True, False)
-    )
+    old, new = choose.parts(accepted, replayed, soft=policy == "calibrated")
     return accepted, select.mix(select.human(taught), old, new, **shares, seed=seed)
 
 

@@ -45,14 +45,14 @@ def choose(  # noqa: PLR0913  (what there is to choose from, and how)
         "none": human,
         "seed": select.mix(
             human,
-            *_parts(plain, replayed, soft=False),
+            *parts(plain, replayed, soft=False),
             human_share=0.0,
             replay_share=1.0,
             seed=options.seed,
         ),
         "calibrated": select.mix(
             human,
-            *_parts(careful, replayed, soft=True),
+            *parts(careful, replayed, soft=True),
             human_share=options.human_share,
             replay_share=options.replay_share,
             seed=options.seed,
@@ -143,10 +143,10 @@ def _target(row: Mapping[str, Any]) -> tuple[float, ...]:
     return target
 
 
-def _parts(
+def parts(
     rows: Sequence[Pseudo], replayed: Collection[str], *, soft: bool
 ) -> tuple[list[Example], list[Example]]:
-    """(replay, new)."""
+    """(replay, new): what an earlier run selected, and the rest."""
     old = [row for row in rows if row.id in replayed]
     new = [row for row in rows if row.id not in replayed]
     return select.pseudo(old, "replay", soft=soft), select.pseudo(new, "new", soft=soft)
