@@ -38,7 +38,7 @@ kafka-up: $(INSTALLED) ## start three brokers of Apache Kafka that stay, on .kaf
 kafka-down: $(INSTALLED) ## stop them; the records stay
 	@$(RUN) -m deploy.kafka down $(ARGS)
 
-bundled-model: $(INSTALLED) ## make the bundled model anew; DATA=folder of public text; takes hours
+bundled-model: $(INSTALLED) ## make the bundled model anew; DATA=folder of public text; hours, or minutes on a GPU
 	@test -n "$(DATA)" || { echo "say where the public text is: make bundled-model DATA=folder" >&2; exit 2; }
 	@$(PIP) --editable '.[bundled]'
 	@$(RUN) -m models $(DATA) --out models/maum-small

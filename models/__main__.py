@@ -1,17 +1,20 @@
 """The bundled model, from public text and `data/train.tsv`: `python -m models DATA`.
 
-base → labels → teachers → opinions → selection → students → figures → the model's folder. Each is a
-stage as the trainer's are: skipped when its inputs are unchanged, and gone on with after a kill.
+public text → words → labels → bases → teachers → opinions → selection → students → figures → the
+model's folder. Each is a stage as the trainer's are: skipped when its inputs are unchanged, and
+gone on with after a kill.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+import torch
+
 from models import corpus, figures
 from models.ground import Ground
-from models.pretrain import Schedule
-from models.story import ADAPTING, ARMS, Story
+from models.scale import SCALES
+from models.story import ARMS, Story
 from trainer import problems, stage
 from trainer.settings import DATA, TrainerSettings
 
@@ -28,6 +31,12 @@ def main() -> int:
         choices=ARMS,
         help="of the ablation; all by default, an hour or so each",
     )
+    parser.add_argument(
+        "--scale",
+        choices=SCALES,
+        default="gpu" if torch.cuda.is_available() else "cpu",
+        help="gpu: a larger teacher, more pretraining and texts; by default as the machine is",
+    )
     given = parser.parse_args()
     options = TrainerSettings(
         _env_file=None,
@@ -36,7 +45,7 @@ def main() -> int:
         group_by_length=True,
         validation_share=0.1,
     )
-    ground = Ground(given.data, given.work, options, Schedule(), ADAPTING, _say)
+    ground = Ground(given.data, given.work, options, SCALES[given.scale], _say)
     story = Story(ground, given.arm or ARMS)
     try:
         with stage.alone(given.work):

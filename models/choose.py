@@ -6,19 +6,18 @@ from pathlib import Path
 from models.teachers import Together
 from trainer import choose as trainers
 from trainer import select
-from trainer.dataset import Labelled
+from trainer.select import Example
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 
 
 def choose(
-    together: Together, people: Sequence[Labelled], folder: Path, options: TrainerSettings
+    together: Together, human: Sequence[Example], folder: Path, options: TrainerSettings
 ) -> Numbers:
     """Write none.parquet, seed.parquet and soft.parquet into `folder`. Raises DataError."""
-    human = select.human(people)
     believed = select.seed_filter(together.rows, options.min_confidence, options.min_margin)
     sets = {
-        "none": human,
+        "none": list(human),
         "seed": [*human, *select.pseudo(believed, "new", soft=False)],
         "soft": select.mix(
             human,

@@ -1,23 +1,36 @@
 """Public Korean text, as the recipe of the bundled model reads it from a folder.
 
 `reviews.txt.xz`: film reviews of e9t/nsmc (CC0), one a line. `chatbot.tsv`: songys/Chatbot_data
-(MIT), columns question and answer. `kote_6.tsv`: comments of searle-j/KOTE (MIT) that fall into one
-of the six emotions, columns emotion and text. None of it is part of this project.
+(MIT), columns question and answer. `kote_44.tsv`: comments of searle-j/KOTE (MIT) with the numbers
+of KOTE's 44 labels that raters gave, columns text and labels. `kote_6.tsv`: those of them that fall
+into one of the six emotions, columns emotion and text. None of it is part of this project.
 """
 
 import hashlib
 import lzma
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from schemas.emotion import EMOTIONS
 from trainer import dataset
 from trainer.dataset import DataError, Labelled, Text
 from trainer.leakage import Firewall
+from trainer.select import Example
 
-FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv")
+FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv", "kote_44.tsv")
 COMMENT: Final = "kote-"  # so begin the ids of comments
 HELD_OUT: Final = 0.2  # share of the comments that only score
+# Which of KOTE's 44 labels, in its own order, are an emotion of ours beyond doubt.
+CORE: Final = {
+    "분노": {6, 22, 31},  # 화남/분노, 짜증, 증오/혐오
+    "불안": {18, 41},  # 공포/무서움, 불안/걱정
+    "슬픔": {5, 19, 36},  # 슬픔, 절망, 서러움
+    "평온": {14, 43},  # 편안/쾌적, 안심/신뢰
+    "당황": {33, 34},  # 당황/난처, 경악
+    "기쁨": {28, 40, 42},  # 즐거움/신남, 행복, 기쁨
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +41,13 @@ class Corpus:
     questions: list[Text]
     answers: list[Text]
     comments: list[Labelled]
+    undecided: list[Example]  # comments between emotions
     held_out: list[Labelled]
 
     @property
     def texts(self) -> list[str]:
         """Everything that is learned from without its label."""
-        parts = (self.reviews, self.questions, self.answers, self.comments)
+        parts = (self.reviews, self.questions, self.answers, self.comments, self.undecided)
         return [row.text for part in parts for row in part]
 
 
@@ -54,6 +68,7 @@ def read(folder: Path, golden: Path) -> Corpus:
         firewall.without(sides["question"]),
         firewall.without(sides["answer"]),
         firewall.without(comments),
+        firewall.without(read_undecided(folder, {row.text for row in [*comments, *held_out]})),
         held_out,
     )
 
@@ -68,6 +83,23 @@ def read_comments(folder: Path) -> tuple[list[Labelled], list[Labelled]]:
     held_out = [_draw(row.text) < HELD_OUT for row in rows]
     kept = [row for row, held in zip(rows, held_out, strict=True) if not held]
     return kept, [row for row, held in zip(rows, held_out, strict=True) if held]
+
+
+def read_undecided(folder: Path, decided: Collection[str]) -> list[Example]:
+    """Comments whose raters named several emotions: each has an equal share of every label.
+
+    Not those that are `decided`, nor those without a label of `CORE`. Raises DataError.
+    """
+    found = []
+    for number, row in enumerate(dataset.read_table(folder / "kote_44.tsv")):
+        if row["text"].strip() in decided:
+            continue
+        given = {int(label) for label in row["labels"].split(",") if label}
+        counts = [len(given & CORE[str(emotion)]) for emotion in EMOTIONS]
+        if total := sum(counts):
+            target = tuple(count / total for count in counts)
+            found.append(Example(f"{COMMENT}44-{number}", row["text"], target, "human"))
+    return found
 
 
 def _reviews(path: Path) -> list[Text]:

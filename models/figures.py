@@ -25,20 +25,20 @@ BASELINE: Final = "TF-IDF"
 def write(
     folder: Path,
     models: Mapping[str, Path],
-    plain: Path,
+    baseline: Mapping[str, Floats],
     sets: Mapping[str, Sequence[Labelled]],
     options: TrainerSettings,
 ) -> Numbers:
     """Score every model and the TF-IDF baseline on every set; a table and the facts in `folder`.
 
-    Also whether pseudo-labels helped, where there is an arm without. Raises ModelError,
-    EngineError, InferenceError.
+    `baseline`: what TF-IDF says of each set. Also whether pseudo-labels helped, where there is an
+    arm without. Raises ModelError, EngineError, InferenceError.
     """
     facts, lines = {}, []
     for name, rows in sets.items():
         words = [row.text for row in rows]
         said = {arm: predict.of(model, words, options) for arm, model in models.items()}
-        for arm, probabilities in [*said.items(), (BASELINE, teachers.say(plain, words))]:
+        for arm, probabilities in [*said.items(), (BASELINE, baseline[name])]:
             facts[f"{arm} on {name}"] = measure(probabilities, rows, options)
         lines += [
             wording.helped(f"{arm} on {name}", gain) for arm, gain in gains(said, rows, options)

@@ -1,23 +1,21 @@
-"""The ground that teachers and students stand on: a pretrained base, people's labels, and texts."""
+"""The ground that teachers and students stand on: pretrained bases, people's labels, and texts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from models import corpus, pretrain, teachers
-from models.corpus import Corpus
-from models.pretrain import Schedule
-from trainer import dataset, stage
-from trainer.dataset import Labelled
+from models import corpus, pretrain, teachers, words
+from models.scale import Base, Scale
+from trainer import choose, dataset, select, stage
+from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall
+from trainer.select import Example
 from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import Done, Numbers, Setting
 
-SPLICED: Final = 60_000  # texts made of two labelled ones each
-PIECES: Final = 20_000  # texts that are a few words of a labelled one
-REVIEWS: Final = 20_000  # to be labelled by the teachers, beside all questions and answers
+PUBLIC: Final = ("reviews", "questions", "answers", "comments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,82 +25,119 @@ class Ground:
     data: Path
     work: Path
     options: TrainerSettings
-    schedule: Schedule
-    adapting: Schedule
+    scale: Scale
     say: Callable[[str], None]
 
-    def base(self) -> Done:
-        """Public text → a pretrained model that knows no emotion yet."""
+    def public(self) -> Done:
+        """Public text, without what repeats a text that scores."""
 
         def make(folder: Path) -> Numbers:
-            texts = self._corpus().texts
-            tokenizer = pretrain.vocabulary(texts, folder / "tokenizer.json")
-            rows = pretrain.tokens(tokenizer, texts)
-            embeddings = pretrain.vectors(rows, folder / "vectors.npy")
-            model = pretrain.fresh(embeddings, self.schedule.seed)
-            pretrain.masked_language(model, rows, folder, self.schedule, self.say)
+            found = corpus.read(self.data, self.options.golden)
+            for name in (*PUBLIC, "held_out"):
+                _keep(folder, name, getattr(found, name))
+            choose.write_examples(folder / "undecided.parquet", found.undecided)
+            parts = (*PUBLIC, "undecided", "held_out")
+            return {name: len(getattr(found, name)) for name in parts}
+
+        files = {name: self.data / name for name in corpus.FILES}
+        return self.done("public", files | {"golden": self.options.golden}, {}, make)
+
+    def words(self) -> Done:
+        """The WordPieces of public text."""
+
+        def make(folder: Path) -> Numbers:
+            tokenizer = words.vocabulary(self._texts(), folder / "tokenizer.json")
+            return {"word_pieces": tokenizer.get_vocab_size()}
+
+        return self.done("words", {"public": self.public().folder}, {}, make)
+
+    def base(self, base: Base) -> Done:
+        """Public text → a pretrained model that knows no emotion yet."""
+        tokenizer_file = self.words().folder / "tokenizer.json"
+
+        def make(folder: Path) -> Numbers:
+            texts = self._texts()
+            tokenizer = words.vocabulary(texts, tokenizer_file)
+            rows = words.tokens(tokenizer, texts)
+            start = None
+            if base.vectors:
+                start = words.vectors(rows, base.shape.width, folder / "vectors.npy")
+            model = pretrain.fresh(base.shape, base.pretraining.seed, start)
+            pretrain.masked_language(model, rows, folder, base.pretraining, self.say)
             pretrain.save(model, tokenizer, folder / "model")
             (folder / pretrain.CHECKPOINT).unlink(missing_ok=True)
             return {"texts": len(texts), "tokens": sum(map(len, rows))}
 
-        stated = {"shape": f"{pretrain.LAYERS}x{pretrain.WIDTH}", **asdict(self.schedule)}
-        return self.done("base", self._files(), stated, make)
+        inputs = {"public": self.public().folder, "words": tokenizer_file}
+        stated = {**asdict(base.shape), **asdict(base.pretraining), "vectors": base.vectors}
+        return self.done("base", inputs, stated, make)
 
     def labels(self) -> Done:
         """What people labelled; comments that only score; texts without label."""
+        public, scale = self.public().folder, self.scale
 
         def make(folder: Path) -> Numbers:
-            public = self._corpus()
             chat = dataset.read_labelled(self.options.labelled)
             golden = dataset.read_golden(self.options.golden)
+            comments = dataset.read_labelled(public / "held_out.parquet")
             Firewall(golden).check(chat)  # somebody chose these: it has to be mended by hand
             # Nor may what is made of labelled texts repeat, by chance, a text that only scores.
-            wall = Firewall([*golden, *public.held_out])
-            labelled = wall.without(dataset.merge(chat, public.comments))
+            wall = Firewall([*golden, *comments])
+            found = dataset.merge(chat, dataset.read_labelled(public / "comments.parquet"))
+            labelled = wall.without(found)
             train, _ = split(labelled, self.options.validation_share, self.options.seed)
-            made = [*teachers.spliced(train, SPLICED), *teachers.pieces(train, PIECES)]
+            made = [
+                *teachers.spliced(train, scale.spliced),
+                *teachers.pieces(train, scale.pieces),
+            ]
             texts = [
-                *teachers.some(public.reviews, REVIEWS),
-                *public.questions,
-                *public.answers,
+                *teachers.some(self._public("reviews"), scale.reviews),
+                *self._public("questions"),
+                *self._public("answers"),
                 *wall.without(made),
             ]
-            for name, rows in {"labelled": labelled, "comments": public.held_out}.items():
-                dataset.write_parquet(folder / f"{name}.parquet", [asdict(row) for row in rows])
-            dataset.write_parquet(folder / "texts.parquet", [asdict(row) for row in texts])
-            return {
-                "labelled": len(labelled),
-                "comments": len(public.held_out),
-                "texts": len(texts),
-            }
+            _keep(folder, "labelled", labelled)
+            _keep(folder, "comments", comments)
+            _keep(folder, "texts", texts)
+            return {"labelled": len(labelled), "comments": len(comments), "texts": len(texts)}
 
-        inputs = self._files() | {"labelled": self.options.labelled}
-        stated = {"reviews": REVIEWS, "spliced": SPLICED, "pieces": PIECES, "walled": True}
+        inputs = {
+            "public": public,
+            "labelled": self.options.labelled,
+            "golden": self.options.golden,
+        }
+        stated = {name: getattr(scale, name) for name in ("reviews", "spliced", "pieces")}
         return self.done("labels", inputs, stated, make)
 
-    def adapted(self) -> Done:
+    def adapted(self, base: Base) -> Done:
         """The base, pretrained on a little more: chat and comments, as what it is to serve."""
+        start = self.base(base).folder / "model"
 
         def make(folder: Path) -> Numbers:
-            train, _ = self.people()
-            public = self._corpus()
-            near = [row.text for part in (train, public.questions, public.answers) for row in part]
-            texts = near + [row.text for row in teachers.some(public.reviews, len(near))]
-            tokenizer = pretrain.vocabulary(texts, self.base().folder / "tokenizer.json")
-            model = pretrain.known(self.base().folder / "model")
-            rows = pretrain.tokens(tokenizer, texts)
-            pretrain.masked_language(model, rows, folder, self.adapting, self.say)
+            parts = (self.taught(), self._public("questions"), self._public("answers"))
+            near = [row.text for part in parts for row in part]
+            reviews = teachers.some(self._public("reviews"), len(near))
+            texts = near + [row.text for row in reviews]
+            tokenizer = words.vocabulary(texts, self.words().folder / "tokenizer.json")
+            model = pretrain.known(start)
+            rows = words.tokens(tokenizer, texts)
+            pretrain.masked_language(model, rows, folder, base.adapting, self.say)
             pretrain.save(model, tokenizer, folder / "model")
             (folder / pretrain.CHECKPOINT).unlink(missing_ok=True)
             return {"texts": len(texts)}
 
-        inputs = {"base": self.base().folder, "labels": self.labels().folder}
-        return self.done("adapt", inputs, asdict(self.adapting), make)
+        inputs = {"base": start, "labels": self.labels().folder}
+        return self.done("adapt", inputs, asdict(base.adapting), make)
 
     def people(self) -> tuple[list[Labelled], list[Labelled]]:
         """What people labelled: (to train on, held out)."""
         rows = dataset.read_labelled(self.labels().folder / "labelled.parquet")
         return split(rows, self.options.validation_share, self.options.seed)
+
+    def taught(self) -> list[Example]:
+        """What people labelled to train on, with the comments that are undecided."""
+        undecided = choose.read_examples(self.public().folder / "undecided.parquet")
+        return [*select.human(self.people()[0]), *undecided]
 
     def done(
         self,
@@ -118,8 +153,13 @@ class Ground:
             self.say(f"{name}: {stage.told(done.manifest.numbers)} → {done.folder}")
         return done
 
-    def _corpus(self) -> Corpus:
-        return corpus.read(self.data, self.options.golden)
+    def _public(self, name: str) -> list[Text]:
+        return dataset.read_texts(self.public().folder / f"{name}.parquet")
 
-    def _files(self) -> dict[str, Path]:
-        return {name: self.data / name for name in corpus.FILES} | {"golden": self.options.golden}
+    def _texts(self) -> list[str]:
+        """Everything that is learned from without its label."""
+        return [row.text for name in (*PUBLIC, "undecided") for row in self._public(name)]
+
+
+def _keep(folder: Path, name: str, rows: Sequence[Labelled] | Sequence[Text]) -> None:
+    dataset.write_parquet(folder / f"{name}.parquet", [asdict(row) for row in rows])

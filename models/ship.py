@@ -12,7 +12,7 @@ import orjson
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
-from models import figures, teachers
+from models import figures, plain, teachers
 from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.instant import datetime_text
@@ -62,7 +62,7 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
         facts["shipped on golden"] = figures.measure(
             predict.of(shipped, words, options), golden, options
         )
-        baseline = teachers.say(made.plain, words)
+        baseline = plain.say(made.plain, words)
         facts["TF-IDF on golden"] = figures.measure(baseline, golden, options)
         told = Template(CARD.read_text(encoding="utf-8"))
         ablation = (made.measured / figures.ABLATION).read_text(encoding="utf-8")

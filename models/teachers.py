@@ -4,11 +4,11 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
-import joblib
 import numpy as np
 
+from models import plain
 from schemas.emotion import EMOTIONS
 from trainer import calibrate, dataset, predict, pseudo_label
 from trainer.dataset import Labelled, Pseudo, Text
@@ -16,9 +16,7 @@ from trainer.scores import Floats, Labels, score
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 
-PLAIN: Final = "tf-idf.joblib"
 WEIGHTS: Final = tuple(step / 10 for step in range(11))  # of the TF-IDF model
-PART: Final = 16_384  # texts at a time, through it
 
 T = TypeVar("T")
 
@@ -32,29 +30,6 @@ class Together:
     numbers: Numbers  # macro-F1 on the held-out labels: of each, and of all
 
 
-def plain(train: Sequence[Labelled], held_out: Sequence[Labelled], folder: Path) -> Numbers:
-    """Fit characters' TF-IDF and a logistic regression into `folder`; the floor for all else."""
-    from sklearn.feature_extraction.text import TfidfVectorizer  # noqa: PLC0415  (lazy)
-    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415
-    from sklearn.pipeline import make_pipeline  # noqa: PLC0415
-
-    model = make_pipeline(
-        TfidfVectorizer(analyzer="char", ngram_range=(1, 5), min_df=2, sublinear_tf=True),
-        LogisticRegression(C=10, class_weight="balanced", max_iter=300),
-    )
-    model.fit([row.text for row in train], [EMOTIONS.index(row.emotion) for row in train])
-    joblib.dump(model, folder / PLAIN)
-    found = say(folder, [row.text for row in held_out]).argmax(axis=1)
-    return {"macro_f1": score(indices(held_out), found).macro_f1}
-
-
-def say(folder: Path, texts: Sequence[str]) -> Floats:
-    """(n, 6): what the TF-IDF model in `folder` says."""
-    model: Any = joblib.load(folder / PLAIN)
-    parts = [model.predict_proba(texts[at : at + PART]) for at in range(0, len(texts), PART)]
-    return np.concatenate(parts)
-
-
 def together(
     models: Sequence[Path],
     plain_folder: Path,
@@ -64,16 +39,17 @@ def together(
 ) -> Together:
     """Average the teachers; TF-IDF weighs what makes the held-out labels most likely.
 
-    `said`: what each of `models` said of the same texts. Raises DataError, ModelError, EngineError,
-    InferenceError.
+    `said`: what each of `models` said of the same texts; `plain_folder` holds what TF-IDF said.
+    Raises DataError, ModelError, EngineError, InferenceError.
     """
     labels, words = indices(held_out), [row.text for row in held_out]
-    each = [predict.of(model, words, options) for model in models] + [say(plain_folder, words)]
+    each = [predict.of(model, words, options) for model in models]
+    each.append(plain.said(plain_folder, "held_out"))
     heats = [calibrate.temperature(one, labels) for one in each]
     opinions = [dataset.read_pseudo(path) for path in said]
     texts = [Text(row.id, row.text) for row in opinions[0]]
     offered = [np.array([row.scores for row in rows]) for rows in opinions]
-    offered.append(say(plain_folder, [row.text for row in texts]))
+    offered.append(plain.said(plain_folder, "texts"))
     weight = min(WEIGHTS, key=lambda share: _loss(_mean(each, heats, share), labels))
     both = _mean(each, heats, weight)
     heat = calibrate.temperature(both, labels)

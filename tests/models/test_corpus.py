@@ -29,3 +29,22 @@ def test_a_file_that_is_not_there_is_one_line(folder: Path) -> None:
     (folder / "reviews.txt.xz").unlink()
     with pytest.raises(DataError, match=r"reviews\.txt\.xz cannot be read"):
         corpus.read(folder, folder / "golden.tsv")
+
+
+def test_a_comment_between_emotions_has_a_share_of_each_label_that_raters_gave(
+    folder: Path,
+) -> None:
+    found = corpus.read(folder, folder / "golden.tsv").undecided
+    shares = [dict(zip(map(str, EMOTIONS), each.target, strict=True)) for each in found]
+    assert [{name: share for name, share in each.items() if share} for each in shares] == [
+        {"불안": 0.5, "기쁨": 0.5}
+    ]
+
+
+def test_a_comment_that_is_decided_or_held_out_is_not_taken_for_an_undecided_one(
+    folder: Path,
+) -> None:
+    comments, held_out = corpus.read_comments(folder)
+    decided = {normal(row.text) for row in [*comments, *held_out]}
+    found = corpus.read(folder, folder / "golden.tsv").undecided
+    assert not decided & {normal(each.text) for each in found}

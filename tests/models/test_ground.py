@@ -1,12 +1,13 @@
 """What the recipe learns from holds nothing that scores."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from models import corpus, ground
+from models import corpus
 from models.ground import Ground
-from models.pretrain import Schedule
+from models.scale import TWO_CORES
 from tests.trainer.conftest import chat, tsv
 from trainer import dataset
 from trainer.dataset import Labelled
@@ -15,14 +16,12 @@ from trainer.settings import TrainerSettings
 
 
 @pytest.fixture
-def made(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ground:
-    monkeypatch.setattr(ground, "PIECES", 300)
-    monkeypatch.setattr(ground, "SPLICED", 300)
+def made(folder: Path, tmp_path: Path) -> Ground:
     options = TrainerSettings(
         _env_file=None, labelled=folder / "train.tsv", golden=folder / "golden.tsv"
     )
-    schedule = Schedule(steps=1)
-    return Ground(folder, tmp_path / "work", options, schedule, schedule, lambda _: None)
+    scale = replace(TWO_CORES, spliced=300, pieces=300)
+    return Ground(folder, tmp_path / "work", options, scale, lambda _: None)
 
 
 def rows(folder: Path) -> tuple[list[Labelled], list[Labelled]]:

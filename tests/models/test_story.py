@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import ground, pretrain, story
+from models import story, words
 from models.ground import Ground
-from models.pretrain import Ids, Schedule
+from models.scale import Base, Fitting, Scale, Schedule, Shape
 from models.story import Story
+from models.words import Ids
 from tests.trainer.conftest import chat, tsv
 from trainer.settings import TrainerSettings
 from worker import registry
@@ -20,17 +21,25 @@ from worker import registry
 def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
     """All of the recipe's stages on a model of one layer, but for the vectors: they take gensim."""
 
-    def vectors(_: list[Ids], __: Path) -> NDArray[np.float32]:
+    def vectors(_: list[Ids], width: int, __: Path) -> NDArray[np.float32]:
         draws = np.random.default_rng(7)
-        found: NDArray[np.float32] = draws.normal(0, 0.05, (600, 64)).astype(np.float32)
+        found: NDArray[np.float32] = draws.normal(0, 0.05, (600, width)).astype(np.float32)
         return found
 
-    for name, value in {"VOCABULARY": 600, "WIDTH": 64, "LAYERS": 1, "vectors": vectors}.items():
-        monkeypatch.setattr(pretrain, name, value)
-    for name in ("PIECES", "SPLICED", "REVIEWS"):
-        monkeypatch.setattr(ground, name, 60)
-    for name in ("TEACHER", "STUDENT"):
-        monkeypatch.setattr(story, name, getattr(story, name) | {"epochs": 1})
+    monkeypatch.setattr(words, "VOCABULARY", 600)
+    monkeypatch.setattr(words, "vectors", vectors)
+    schedule = Schedule(steps=2, tokens=256)
+    scale = Scale(
+        teacher=Base(Shape(1, 128), schedule, schedule, vectors=False),
+        student=Base(Shape(1, 64), schedule, schedule, vectors=True),
+        teach=Fitting(epochs=1, batch_size=64, learning_rate=3e-4),
+        finetune=Fitting(epochs=1, batch_size=128, learning_rate=5e-4),
+        settle=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        reviews=60,
+        spliced=60,
+        pieces=60,
+        human_share=0.3,
+    )
     options = TrainerSettings(
         _env_file=None,
         labelled=tsv(folder / "train.tsv", chat(240, 1)),
@@ -39,8 +48,7 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
         resamples=100,
         threads=1,
     )
-    schedule = Schedule(steps=2, tokens=256)
-    return Story(Ground(folder, tmp_path / "work", options, schedule, schedule, print))
+    return Story(Ground(folder, tmp_path / "work", options, scale, print))
 
 
 def test_every_stage_is_made_once_and_what_is_shipped_serves(
@@ -51,8 +59,8 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     stages = [line.partition(":")[0] for line in told if " → " in line]
     assert sorted(stages) == sorted(
         [
-            *("base", "labels", "adapt", "tf-idf", "select", "figures"),
-            *(2 * ("teach", "pseudo-label")),
+            *("public", "words", "labels", "tf-idf", "select", "settle", "average", "figures"),
+            *(2 * ("base", "adapt", "teach", "pseudo-label")),
             *(3 * ("finetune",)),
         ]
     )
@@ -67,7 +75,7 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     messages = [row for row in held_out if row.text in {each.text for each in chat(240, 1)}]
     assert 0 < len(messages) < len(held_out)  # the others are comments
     assert f"| soft on chat | {len(messages)} | " in card
-    for row in ("none on chat", "seed on comments", "soft on chat", "TF-IDF on golden"):
+    for row in ("none on chat", "seed on comments", "settled on chat", "TF-IDF on golden"):
         assert f"| {row} | " in card
     for policy in ("seed on chat", "soft on comments"):
         assert f"- {policy}: pseudo-labels " in card
