@@ -123,7 +123,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
         student=str(encoder),
         max_length=64,
         epochs=3,
-        teacher_learning_rate=2e-4,
+        teacher_learning_rate=5e-4,  # or it is right after an epoch already, and sure of nothing
         student_learning_rate=2e-4,
         review_topic=told["WORKER_REVIEW_TOPIC"],
         models_topic=told["WORKER_MODELS_TOPIC"],
