@@ -11,6 +11,7 @@ import matplotlib as mpl
 from fontTools import subset
 from matplotlib import font_manager
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from schemas.emotion import EMOTIONS
 from trainer.dataset import DataError
@@ -115,6 +116,7 @@ def curves(runs: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
         points = [(each["epoch"], each["eval_macro_f1"]) for each in entries if _evaluated(each)]
         axes.plot(*zip(*points, strict=True), marker="o", markersize=3, label=name)
     axes.set(title="Fits", xlabel="epoch", ylabel="macro-F1, held out", ylim=(0, 1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     return svg(figure)
 
