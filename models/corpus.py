@@ -44,12 +44,6 @@ class Corpus:
     undecided: list[Example]  # comments between emotions
     held_out: list[Labelled]
 
-    @property
-    def texts(self) -> list[str]:
-        """Everything that is learned from without its label."""
-        parts = (self.reviews, self.questions, self.answers, self.comments, self.undecided)
-        return [row.text for part in parts for row in part]
-
 
 def read(folder: Path, golden: Path) -> Corpus:
     """Read the folder; what repeats a golden text or a held-out comment is left out.

@@ -41,6 +41,7 @@ class Fitting:
     epochs: int
     batch_size: int
     learning_rate: float
+    comments: int = 1  # times that a comment comes: of the labels of people chat has nine in ten
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,7 @@ class Scale:
     human_share: float  # of labels of people in what a student is fitted to, repeated for it
 
 
-COMMENTS: Final = 4  # times that a comment comes while a student settles: chat has nine in ten
-SETTLE: Final = Fitting(epochs=3, batch_size=128, learning_rate=1e-4)
+SETTLE: Final = Fitting(epochs=3, batch_size=128, learning_rate=1e-4, comments=4)
 SMALL: Final = Shape(layers=4, width=256)  # what is shipped
 _ON_CPU: Final = Base(SMALL, Schedule(), Schedule(steps=1000, peak=6e-4), vectors=True)
 TWO_CORES: Final = Scale(

@@ -8,7 +8,7 @@ from typing import Final
 from models import choose, corpus, figures, plain, ship, teachers
 from models.average import average
 from models.ground import Ground
-from models.scale import COMMENTS, Fitting, Scale
+from models.scale import Fitting, Scale
 from trainer import dataset, predict, pseudo_label, select, teach
 from trainer.choose import read_examples
 from trainer.job import Job
@@ -133,15 +133,12 @@ class Story:
         ship.write(out, made, told, self.ground.options)
 
     def _settled(self, before: Path) -> Done:
+        how = self.ground.scale.settle
+
         def rows() -> list[Example]:
             train, _ = self.ground.people()
-            return [
-                row
-                for row in select.human(train)
-                for _ in range(COMMENTS if row.id.startswith(corpus.COMMENT) else 1)
-            ]
+            return select.human(train)
 
-        how = self.ground.scale.settle
         after = self._fitted("settle", before, how, rows, {}, seed=SEEDS[0]).folder / "model"
 
         def make(folder: Path) -> Numbers:
@@ -171,12 +168,17 @@ class Story:
 
         def make(folder: Path) -> Numbers:
             _, held_out = self.ground.people()
-            job = Job(str(start), rows(), select.human(held_out), options, how.learning_rate)
+            train = [
+                row
+                for row in rows()
+                for _ in range(how.comments if row.id.startswith(corpus.COMMENT) else 1)
+            ]
+            job = Job(str(start), train, select.human(held_out), options, how.learning_rate)
             return teach.fitted(job, folder)
 
         inputs = {"start": start, "labelled": labelled, **chosen}
         stated = options.model_dump(mode="json", include=FIT)
-        stated["learning_rate"] = how.learning_rate
+        stated |= {"learning_rate": how.learning_rate, "comments": how.comments}
         return self.ground.done(name, inputs, stated, make, seed=seed)
 
 
