@@ -97,7 +97,6 @@ def arguments(
 ) -> TrainingArguments:
     """The seed's hyper-parameters and what makes a killed run repeatable."""
     every = "steps" if options.checkpoint_steps else "epoch"
-    on_gpu = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(checkpoints),
         num_train_epochs=options.epochs,
@@ -107,7 +106,7 @@ def arguments(
         weight_decay=options.weight_decay,
         max_grad_norm=options.gradient_clip,
         bf16=has_bf16(),
-        use_cpu=not on_gpu,
+        use_cpu=not torch.cuda.is_available(),
         train_sampling_strategy="group_by_length" if options.group_by_length else "random",
         eval_strategy=every,
         save_strategy=every,
@@ -122,12 +121,16 @@ def arguments(
         seed=options.seed,
         data_seed=options.seed,
         report_to="none",
-        dataloader_pin_memory=on_gpu,
-        # A GPU is quicker than one process pads batches for it.
-        dataloader_num_workers=min(PADDERS, available_cores() // 2) if on_gpu else 0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        dataloader_num_workers=padders(),
         remove_unused_columns=False,
         log_level="error",
     )
+
+
+def padders() -> int:
+    """How many processes pad batches: a GPU is quicker than one of them, a CPU has better to do."""
+    return min(PADDERS, available_cores() // 2) if torch.cuda.is_available() else 0
 
 
 def has_bf16() -> bool:

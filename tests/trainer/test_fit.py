@@ -285,6 +285,15 @@ def test_bf16_is_used_where_the_device_has_it(
     assert (args.bf16, args.fp16) == (able, False)
 
 
+@pytest.mark.parametrize(("gpu", "cores", "padding"), [(False, 16, 0), (True, 16, 4), (True, 2, 1)])
+def test_other_processes_pad_the_batches_of_a_gpu_alone_and_leave_cores_to_others(
+    monkeypatch: pytest.MonkeyPatch, *, gpu: bool, cores: int, padding: int
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(fit, "available_cores", lambda: cores)
+    assert fit.padders() == padding
+
+
 @pytest.mark.parametrize(
     ("processes_devices", "steps"), [((1, 0), 12), ((1, 1), 12), ((1, 4), 3), ((2, 1), 6)]
 )
