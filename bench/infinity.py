@@ -118,7 +118,8 @@ def site_packages() -> list[Path]:
 def versions() -> str:
     """What is installed there: not what is shared, nor what this process has."""
     there = distributions(path=list(map(str, site_packages())))
-    found = {each.name: each.version for each in there}
+    # A wheel may spell its own name with either sign.
+    found = {each.name.replace("_", "-").lower(): each.version for each in there}
     return ", ".join(f"{name} {found[name]}" for name in STATED)
 
 

@@ -144,15 +144,16 @@ def test_plots_that_cannot_be_drawn_anew_stay_on_the_page(
     ]
 
 
+@pytest.mark.parametrize("spelt", ["infinity-emb", "infinity_emb"])
 @pytest.mark.parametrize("name", ["infinity", "public", "classify"])
 def test_beside_infinity_the_versions_of_its_own_environment_are_told(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, spelt: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     packages = tmp_path / "lib" / "python3.11" / "site-packages"
     for package, version in (("infinity_emb", "0.0.77"), ("transformers", "4.57.9")):
         about = packages / f"{package}-{version}.dist-info"
         about.mkdir(parents=True)
-        named = package.replace("_", "-")
+        named = spelt if package == "infinity_emb" else package
         (about / "METADATA").write_text(
             f"Metadata-Version: 2.1\nName: {named}\nVersion: {version}\n"
         )
