@@ -4,13 +4,13 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from time import perf_counter
 from typing import Final, NamedTuple
 
 from bench.classify import (
     CannotRunError,
     Row,
     Side,
+    alternate,
     bare_forward,
     base_shape,
     classify_with,
@@ -69,15 +69,9 @@ def compare(name: str, folder: Path, texts: list[str], rounds: int) -> Row:
 
 
 def measure(sides: dict[str, Timed], rounds: int) -> dict[str, list[float]]:
-    """Messages a second of each, a figure a round; one round before to warm up."""
-    rates: dict[str, list[float]] = {name: [] for name in sides}
-    for place in range(rounds + 1):
-        for name, side in sides.items():
-            started = perf_counter()
-            side.run()
-            if place:
-                rates[name].append(side.texts / (perf_counter() - started))
-    return rates
+    """Messages a second of each, a figure a round."""
+    runs = alternate({name: side.run for name, side in sides.items()}, 1, rounds)
+    return {name: [rate * sides[name].texts for rate in runs[name]] for name in sides}
 
 
 def pipeline(folder: Path, texts: list[str], batch: int) -> Callable[[], None]:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench import gpu_peers
+from bench import classify, gpu_peers
 from bench.classify import CannotRunError
 from bench.gpu_peers import Timed
 
@@ -17,7 +17,7 @@ def test_a_side_is_rated_by_its_own_number_of_texts_and_not_by_its_first_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, runs = [0.0], {"slow": 0, "quick": 0}
-    monkeypatch.setattr(gpu_peers, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(classify, "perf_counter", lambda: clock[0])
 
     def side(name: str, seconds: float) -> None:
         runs[name] += 1
