@@ -26,7 +26,7 @@ test: $(INSTALLED) ## run the tests; ARGS="-k name" goes to pytest
 
 test-kafka: $(INSTALLED) ## the tests and the fault matrix on three brokers of Apache Kafka (Java 17, Maven)
 	@$(RUN) -m deploy.kafka fetch
-	@$(RUN) -m pytest --apache -m "kafka or apache" tests/kafka tests/chaos $(ARGS)
+	@$(RUN) -m pytest --apache -m "kafka or apache" tests/kafka tests/chaos tests/trainer $(ARGS)
 
 chaos: $(INSTALLED) ## the long fault matrix; writes its table to the docs; ARGS="--seed S --rounds N"
 	@$(RUN) -m deploy.kafka fetch

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import structlog
 
+from deploy import broker
 from deploy.kafka.cluster import Cluster
 
 
@@ -44,3 +45,13 @@ def apache(request: pytest.FixtureRequest) -> Iterator[Cluster | None]:
         yield cluster
     finally:
         cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def servers(apache: Cluster | None) -> Iterator[str]:
+    """One broker for all tests, or the cluster: each test has topics and a group of its own."""
+    if apache is not None:
+        yield apache.bootstrap_servers
+        return
+    with broker.running() as bootstrap_servers:
+        yield bootstrap_servers

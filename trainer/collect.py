@@ -18,7 +18,7 @@ from schemas.review import ReviewSample
 from trainer import dataset, stage
 from trainer.settings import TrainerSettings
 from trainer.stage import Done, Numbers
-from worker import kafka
+from worker import kafka, topics
 
 SAMPLES: Final = "samples.parquet"
 QUARANTINE: Final = "quarantine.jsonl"
@@ -89,8 +89,8 @@ class TooFewError(Exception):
 
 async def look(connection: dict[str, Any], options: TrainerSettings) -> dict[int, Range]:
     """What waits on each partition: from the group's commit (or the beginning) to the end."""
+    partitions = await _partitions(connection, options.review_topic)
     async with _consumer(connection, options) as consumer:
-        partitions = await _partitions(consumer, options.review_topic)
         beginnings = await consumer.beginning_offsets(partitions)
         ends = await consumer.end_offsets(partitions)
         waiting = {}
@@ -204,8 +204,9 @@ async def _drain(
         while open_:
             batch = await consumer.getmany(*open_, timeout_ms=int(QUIET_SECONDS * 1000))
             for each, records in batch.items():
-                found += [record for record in records if record.offset < last[each]]
-                bar.update(len(records))
+                wanted = [record for record in records if record.offset < last[each]]
+                found += wanted
+                bar.update(len(wanted))
             # Markers of transactions move the position, too, without a record.
             now = {each: await consumer.position(each) for each in open_}
             if any(places[each] != place for each, place in now.items()):
@@ -252,11 +253,13 @@ async def _consumer(
         await consumer.stop()
 
 
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[TopicPartition]:
-    if topic not in await consumer.topics():
+async def _partitions(connection: dict[str, Any], topic: str) -> list[TopicPartition]:
+    # A consumer knows of no topic but those it is assigned to; of all only where Kafka is old.
+    count = await topics.partitions(connection, topic)
+    if count is None:
         message = f"no such topic: {topic}; `python -m worker topics` creates what is missing"
         raise CollectError(message)
-    return [TopicPartition(topic, each) for each in consumer.partitions_for_topic(topic) or ()]
+    return [TopicPartition(topic, each) for each in range(count)]
 
 
 def _ask(asking: Coroutine[Any, Any, T], options: TrainerSettings) -> T:

@@ -122,7 +122,10 @@ def announce(
     try:
         asyncio.run(within())
     except (KafkaError, TimeoutError) as error:
-        told = str(error) or type(error).__name__
+        told = str(error) or (
+            f"not taken in {options.kafka_seconds:g} s; is the topic there? `python -m worker "
+            "topics` creates what is missing"
+        )
         raise AnnounceError(
             f"{promotion.alias} points at {promotion.version} now, but {options.models_topic} "
             f"could not be told ({told}); workers see it at their next look at the alias"

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.promotion import ModelPromotion
-from worker import kafka, registry
+from worker import kafka, registry, topics
 from worker.classifier import Classifier
 from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
@@ -112,19 +112,17 @@ class Promotions:
     async def listen(self, connection: dict[str, Any], topic: str) -> None:
         """Look at once when the models topic tells of a promotion; the poll is the safety net."""
         while True:
-            consumer = AIOKafkaConsumer(**connection, enable_auto_commit=False)
             with suppress(KafkaError):
-                await self._listen(consumer, topic)
+                # A consumer knows of no topic but those it is assigned to, and might create it.
+                if count := await topics.partitions(connection, topic):
+                    await self._listen(connection, topic, count)
             await asyncio.sleep(self._poll_seconds)
 
-    async def _listen(self, consumer: AIOKafkaConsumer, topic: str) -> None:
+    async def _listen(self, connection: dict[str, Any], topic: str, count: int) -> None:
+        consumer = AIOKafkaConsumer(**connection, enable_auto_commit=False)
         try:
             await consumer.start()
-            await consumer.topics()  # so that asking does not create it
-            partitions = consumer.partitions_for_topic(topic)
-            if not partitions:
-                return
-            consumer.assign([TopicPartition(topic, number) for number in partitions])
+            consumer.assign([TopicPartition(topic, number) for number in range(count)])
             await consumer.seek_to_end()
             async for _ in consumer:
                 self._heard.set()

@@ -1,12 +1,9 @@
 """One broker for all of these tests; every test has topics and a group of its own."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 
-from deploy import broker
-from deploy.kafka.cluster import Cluster as Brokers
 from tests.kafka.harness import Cluster
 
 
@@ -14,15 +11,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.parent.name == "kafka":
             item.add_marker(pytest.mark.kafka)
-
-
-@pytest.fixture(scope="session")
-def servers(apache: Brokers | None) -> Iterator[str]:
-    if apache is not None:
-        yield apache.bootstrap_servers
-        return
-    with broker.running() as bootstrap_servers:
-        yield bootstrap_servers
 
 
 @pytest.fixture

@@ -3,18 +3,16 @@
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import broker
 from deploy.embedded import EmbeddedBroker
 from schemas.emotion import EMOTIONS
 from schemas.promotion import ModelPromotion
@@ -22,10 +20,11 @@ from trainer import __main__ as program
 from trainer import collect, dataset, history, promote
 from trainer.collect import CollectError, Waiting
 from trainer.history import Run
+from trainer.promote import AnnounceError
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import Done
-from worker import kafka
+from worker import kafka, topics
 from worker.settings import KafkaSettings
 
 from .commands import command
@@ -59,12 +58,6 @@ def sample(number: int, *, text: str | None = None, low: bool = False) -> bytes:
     return json.dumps(fields).encode()
 
 
-@pytest.fixture(scope="module")
-def servers() -> Iterator[str]:
-    with broker.running() as bootstrap_servers:
-        yield bootstrap_servers
-
-
 class Topic:
     """A review topic of one test."""
 
@@ -82,13 +75,14 @@ class Topic:
         )
 
     def create(self, partitions: int = 2) -> None:
-        async def work() -> None:
-            admin = AIOKafkaAdminClient(**self.connection)
-            await admin.start()
-            await admin.create_topics([NewTopic(self.options.review_topic, partitions, 1)])
-            await admin.close()
+        """The review topic, and the one of models."""
+        self.make(self.options.review_topic, partitions)
+        self.make(self.options.models_topic, 1)
 
-        asyncio.run(work())
+    def make(self, name: str, partitions: int) -> None:
+        every = 0  # as many copies as the cluster allows
+        made = [topics.Topic(name, partitions, {})]
+        asyncio.run(topics.create(self.connection, made, every))
 
     def send(self, values: Sequence[bytes | None], *, abort: bool = False) -> None:
         """In one transaction, as the worker does: its marker is a gap in the offsets."""
@@ -389,9 +383,8 @@ def test_the_command_says_in_one_line_and_no_more_that_kafka_is_not_there(
     assert line.endswith("nothing was consumed, the next run reads it again")
 
 
-@pytest.mark.kafka
-def test_a_promotion_is_announced_under_the_models_name(topic: Topic) -> None:
-    promotion = ModelPromotion(
+def a_promotion() -> ModelPromotion:
+    return ModelPromotion(
         name="maum",
         version="2",
         alias="champion",
@@ -401,11 +394,28 @@ def test_a_promotion_is_announced_under_the_models_name(topic: Topic) -> None:
         promoted_at=NOW,
         metrics={"macro_f1": 0.8},
     )
+
+
+@pytest.mark.kafka
+def test_a_promotion_is_announced_under_the_models_name(topic: Topic) -> None:
+    promotion = a_promotion()
     promote.announce(promotion, topic.connection, topic.options)
     read = topic.options.model_copy(update={"review_topic": topic.options.models_topic})
     (record,) = asyncio.run(collect._read_all(topic.connection, read, {0: (0, 1)}))
     assert record.key == b"maum"
     assert ModelPromotion.model_validate_json(record.value) == promotion
+
+
+@pytest.mark.apache  # the embedded broker makes a topic for whoever names one
+def test_a_models_topic_that_is_not_there_is_one_line_that_says_what_makes_it(
+    topic: Topic,
+) -> None:
+    options = topic.options.model_copy(
+        update={"models_topic": f"{topic.options.models_topic}.none", "kafka_seconds": 2.0}
+    )
+    with pytest.raises(AnnounceError, match="`python -m worker topics` creates") as caught:
+        promote.announce(a_promotion(), topic.connection, options)
+    assert "\n" not in str(caught.value)
 
 
 @given(

@@ -18,7 +18,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from deploy.process import free_port
 from schemas.promotion import ModelPromotion
 from tests.kafka import harness
-from tests.kafka.conftest import cluster, servers
+from tests.kafka.conftest import cluster
 from tests.kafka.harness import Cluster, FakeEngine, Input, eventually
 from trainer import promote
 from trainer.registry import Registry
@@ -27,7 +27,7 @@ from worker import promotions, registry
 from worker.classifier import Classifier, ModelId
 from worker.promotions import Loader, Promotions
 
-__all__ = ["cluster", "servers"]  # fixtures
+__all__ = ["cluster"]  # a fixture
 
 pytestmark = pytest.mark.kafka
 

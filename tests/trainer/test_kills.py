@@ -4,13 +4,12 @@ import asyncio
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deploy import broker
 from schemas.promotion import ModelPromotion
 from trainer import collect, dataset, evaluate, facts, history, promote, report, stage
 from trainer.history import Run
@@ -61,12 +60,14 @@ class Trainers:
             self.run(self.undisturbed, changes)
 
     def one(self, name: str, folder: Path) -> TrainerSettings:
+        models_topic = f"{self.topic.options.models_topic}.{name}"
         changes = {
             "group_id": f"{self.topic.options.group_id}-{name}",
-            "models_topic": f"{self.topic.options.models_topic}.{name}",
+            "models_topic": models_topic,
             "work": folder / name / "runs",
             "registry": str(folder / name / "registry"),
         }
+        self.topic.make(models_topic, 1)
         return self.topic.options.model_copy(update=changes)
 
     def run(self, options: TrainerSettings, changes: dict[str, Any]) -> None:
@@ -79,12 +80,6 @@ class Trainers:
         waiting = asyncio.run(collect.look(connection, topic))
         records = asyncio.run(collect._read_all(connection, topic, waiting))
         return [ModelPromotion.model_validate_json(record.value) for record in records]
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[str]:
-    with broker.running() as bootstrap_servers:
-        yield bootstrap_servers
 
 
 @pytest.fixture(scope="module")

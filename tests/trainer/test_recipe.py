@@ -2,13 +2,11 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
-from deploy import broker
 from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
 from trainer import (
@@ -187,12 +185,6 @@ def test_two_trainers_in_one_folder_are_one_too_many(
     with stage.alone(options.work):
         assert program.main(["teach"]) == 1
     assert "another trainer is at work" in capsys.readouterr().err
-
-
-@pytest.fixture(scope="module")
-def servers() -> Iterator[str]:
-    with broker.running() as bootstrap_servers:
-        yield bootstrap_servers
 
 
 @pytest.mark.kafka

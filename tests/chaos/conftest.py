@@ -1,5 +1,0 @@
-"""The matrix is for Apache Kafka; its parts are tried on any broker."""
-
-from tests.kafka.conftest import servers
-
-__all__ = ["servers"]
