@@ -47,6 +47,13 @@ def apache(request: pytest.FixtureRequest) -> Iterator[Cluster | None]:
         cluster.stop()
 
 
+@pytest.fixture
+def brokers(apache: Cluster | None) -> Cluster:
+    """The cluster, for what no other broker does."""
+    assert apache is not None, "run it by `make test-kafka`"
+    return apache
+
+
 @pytest.fixture(scope="session")
 def servers(apache: Cluster | None) -> Iterator[str]:
     """One broker for all tests, or the cluster: each test has topics and a group of its own."""

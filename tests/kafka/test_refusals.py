@@ -4,29 +4,35 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.admin import CreateAclsRequest
 
 from deploy.kafka.cluster import Cluster as Brokers
-from deploy.kafka.node import PASSWORD
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, Input, chat
+from tests.kafka.secured import (
+    DESCRIBE,
+    GROUP,
+    LITERAL,
+    PREFIXED,
+    READ,
+    TOPIC,
+    TRANSACTIONAL_ID,
+    WRITE,
+    Right,
+    allow,
+    secured,
+)
 from worker.settings import WorkerSettings
 
 pytestmark = [pytest.mark.apache, pytest.mark.usefixtures("brokers")]
 
 ROOT = Path(__file__).parents[2]
-TOPIC, GROUP, TRANSACTIONAL_ID = 2, 3, 5  # resource types of Kafka's protocol
-READ, WRITE, DESCRIBE = 3, 4, 8  # operations
-LITERAL, PREFIXED = 3, 4
-ALLOW = 3
 
 
 class Run:
@@ -82,44 +88,15 @@ async def running(cluster: Cluster, settings: WorkerSettings, **changes: str) ->
         run.process.communicate()
 
 
-@pytest.fixture
-def brokers(apache: Brokers | None) -> Brokers:
-    assert apache is not None, "run it by `make test-kafka`"
-    return apache
-
-
-async def allow(servers: str, rules: Sequence[tuple[int, str, int, int]]) -> None:
-    client = AIOKafkaClient(bootstrap_servers=servers)
-    await client.bootstrap()
-    try:
-        for kind, name, pattern, operation in rules:
-            request = CreateAclsRequest(kind, name, pattern, "User:worker", "*", operation, ALLOW)
-            node = client.get_random_node()
-            answer = await client.send(node, request)
-            assert not answer.creation_responses[0][0], answer
-    finally:
-        await client.close()
-
-
-def rights(settings: WorkerSettings) -> list[tuple[int, str, int, int]]:
+def rights(settings: WorkerSettings) -> list[Right]:
     """What docs/operations.md says that a worker needs."""
     outputs = (settings.emotion_topic, settings.review_topic, settings.dead_letter_topic)
     return [
-        (TOPIC, settings.input_topic, LITERAL, READ),
-        *((TOPIC, name, LITERAL, WRITE) for name in outputs),
-        (GROUP, settings.group_id, LITERAL, READ),
-        (TRANSACTIONAL_ID, f"{settings.group_id}.", PREFIXED, WRITE),
+        Right(TOPIC, settings.input_topic, LITERAL, READ),
+        *(Right(TOPIC, name, LITERAL, WRITE) for name in outputs),
+        Right(GROUP, settings.group_id, LITERAL, READ),
+        Right(TRANSACTIONAL_ID, f"{settings.group_id}.", PREFIXED, WRITE),
     ]
-
-
-def secured(brokers: Brokers) -> dict[str, str]:
-    return {
-        "KAFKA_BOOTSTRAP_SERVERS": brokers.secured_servers,
-        "KAFKA_SECURITY_PROTOCOL": "SASL_PLAINTEXT",
-        "KAFKA_SASL_MECHANISM": "PLAIN",
-        "KAFKA_SASL_USERNAME": "worker",
-        "KAFKA_SASL_PASSWORD": PASSWORD,
-    }
 
 
 async def test_the_rights_of_the_docs_are_enough(cluster: Cluster, brokers: Brokers) -> None:
@@ -179,7 +156,7 @@ async def test_one_output_that_may_not_be_written_ends_it_with_one_line(
     await cluster.create(settings, 2)
     topic = getattr(settings, output)
     given = [rule for rule in rights(settings) if rule[1] != topic]
-    await allow(cluster.servers, [*given, (TOPIC, topic, LITERAL, DESCRIBE)])
+    await allow(cluster.servers, [*given, Right(TOPIC, topic, LITERAL, DESCRIBE)])
     kinds = (chat(0), chat(1, "e1 low"), b"{half")  # each is for another topic
     inputs = [Input(kinds[n % 3], f"room{n}".encode(), partition=n % 2) for n in range(60)]
     await cluster.produce(settings.input_topic, inputs)
