@@ -50,7 +50,7 @@ def apache(request: pytest.FixtureRequest) -> Iterator[Cluster | None]:
 @pytest.fixture
 def brokers(apache: Cluster | None) -> Cluster:
     """The cluster, for what no other broker does."""
-    assert apache is not None, "run it by `make test-kafka`"
+    assert apache is not None, "run it by `make test-kafka` or `make test-kafka-trainer`"
     return apache
 
 
