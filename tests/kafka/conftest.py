@@ -1,4 +1,4 @@
-"""One broker for all of these tests; every test has topics and a group of its own."""
+"""Every test here needs a broker, and has topics and a group of its own on it."""
 
 import os
 
