@@ -257,10 +257,7 @@ async def _partitions(connection: dict[str, Any], topic: str) -> list[TopicParti
     # A consumer knows of no topic but those it is assigned to; of all only where Kafka is old.
     count = await topics.partitions(connection, topic)
     if count is None:
-        raise CollectError(
-            f"no such topic (or no right to see it): {topic}; `python -m worker topics` creates "
-            "what is missing"
-        )
+        raise CollectError(topics.absent([topic]))
     return [TopicPartition(topic, each) for each in range(count)]
 
 

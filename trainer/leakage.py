@@ -1,4 +1,4 @@
-"""The firewall between the golden set and whatever trains: exact and near-duplicate texts (pure).
+"""The firewall between the golden set and whatever trains: exact and near-duplicate texts.
 
 A text is compared after NFKC, without spacing, punctuation and repeated letters; near duplicates
 share more than half of their letter trigrams (Jaccard).
@@ -9,12 +9,14 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 import orjson
+from tqdm import tqdm
 
 NEAR: Final = 0.5  # Jaccard index of letter trigrams
 SHOWN: Final = 20
+BAR: Final[dict[str, Any]] = {"desc": "firewall", "unit": "text", "delay": 1.0}  # seconds
 
 _REPEATED: Final = re.compile(r"(.)\1+", re.DOTALL)
 
@@ -122,7 +124,7 @@ class Firewall:
 
     def overlaps(self, rows: Iterable[Written]) -> Iterator[Overlap]:
         """Every row that repeats a golden text."""
-        return (found for row in rows if (found := self.match(row)) is not None)
+        return (found for row in tqdm(rows, **BAR) if (found := self.match(row)) is not None)
 
     def check(self, rows: Iterable[Written]) -> None:
         """Raise LeakageError where any row repeats a golden text."""
@@ -132,4 +134,4 @@ class Firewall:
 
     def without(self, rows: Iterable[W]) -> list[W]:
         """The rows that repeat none: for streams, where a short phrase is everybody's."""
-        return [row for row in rows if self.match(row) is None]
+        return [row for row in tqdm(rows, **BAR) if self.match(row) is None]

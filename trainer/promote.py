@@ -15,7 +15,7 @@ from schemas.promotion import ModelPromotion
 from trainer import publish, registry
 from trainer.registry import Registry, RegistryError
 from trainer.settings import TrainerSettings
-from worker import config
+from worker import config, kafka
 from worker.config import ModelError
 
 TOLD: Final = {"student", "teacher", "selection", "seed", "epochs", "student_learning_rate"}
@@ -122,8 +122,10 @@ def announce(
     try:
         asyncio.run(within())
     except (KafkaError, TimeoutError) as error:
-        told = str(error) or (
-            f"not taken in {options.kafka_seconds:g} s; is the topic there? `python -m worker "
+        told = (
+            kafka.line(error)
+            if isinstance(error, KafkaError)
+            else f"not taken in {options.kafka_seconds:g} s; is the topic there? `python -m worker "
             "topics` creates what is missing"
         )
         raise AnnounceError(

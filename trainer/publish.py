@@ -2,6 +2,9 @@
 
 import shutil
 from pathlib import Path
+from typing import Any, Final
+
+from tqdm import tqdm
 
 from schemas.manifest import Int8Check
 from trainer.settings import TrainerSettings
@@ -9,6 +12,8 @@ from trainer.stage import Numbers
 from worker import classifier
 from worker.classifier import ModelId
 from worker.engines import export
+
+BAR: Final[dict[str, Any]] = {"desc": "publish", "unit": "step"}
 
 
 def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
@@ -18,17 +23,22 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
     ModelError, EngineError.
     """
     shipped = folder / "model"
-    shutil.rmtree(shipped, ignore_errors=True)  # what a killed run left, half a graph above all
-    shutil.copytree(model, shipped)
-    # The folder is its own cache: there the worker looks first.
-    classifier.load(
-        shipped,
-        ModelId(options.name, "candidate"),
-        device="cpu",
-        max_length=options.max_length,
-        threads=options.threads,
-        cache=shipped,
-    )
+    with tqdm(total=2, postfix="copying the model", **BAR) as bar:
+        shutil.rmtree(shipped, ignore_errors=True)  # what a killed run left, half a graph above all
+        shutil.copytree(model, shipped)
+        bar.update()
+        bar.set_postfix_str("making the int8 graph, and checking it on the golden messages")
+        # The folder is its own cache: there the worker looks first.
+        classifier.load(
+            shipped,
+            ModelId(options.name, "candidate"),
+            device="cpu",
+            max_length=options.max_length,
+            threads=options.threads,
+            cache=shipped,
+        )
+        bar.update()
+        bar.set_postfix_str("")
     check = int8(shipped)
     if check is None:
         return {"int8": 0.0}

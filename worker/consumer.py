@@ -22,7 +22,7 @@ from worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
-FETCH_BYTES: Final = 4_194_304  # an answer, of all partitions of a broker
+FETCH_BYTES: Final = 1_048_576  # an answer, of all partitions of a broker
 
 Fetched = Mapping[TopicPartition, Sequence[Record]]
 

@@ -34,11 +34,7 @@ async def reach(connection: dict[str, Any], options: WorkerSettings) -> None:
         lambda: topics.missing(connection, names), options.start_seconds, connection
     )
     if missing:
-        message = (
-            f"no such topic (or no right to see it): {', '.join(missing)}; "
-            "`python -m worker topics` creates what is missing"
-        )
-        raise KafkaProblemError(message)
+        raise KafkaProblemError(topics.absent(missing))
 
 
 async def retrying(

@@ -1,6 +1,7 @@
 """The topics: created with sensible partitions and retention, and checked before a start."""
 
 import asyncio
+from collections.abc import Collection
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any, Final
@@ -41,6 +42,14 @@ def wanted(settings: WorkerSettings, partitions: int) -> list[Topic]:
         Topic(settings.dead_letter_topic, partitions, {"retention.ms": str(30 * DAY_MS), **roomy}),
         Topic(settings.models_topic, 1, {"cleanup.policy": "compact"}),
     ]
+
+
+def absent(names: Collection[str]) -> str:
+    """What to tell of topics that are missing."""
+    return (
+        f"no such topic (or no right to see it): {', '.join(names)}; "
+        "`python -m worker topics` creates what is missing"
+    )
 
 
 async def partitions(connection: dict[str, Any], name: str) -> int | None:
