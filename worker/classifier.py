@@ -12,10 +12,9 @@ import structlog
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from worker import engines
 from worker.config import ModelError, read_config, read_labels
 from worker.decision import reorder, softmax
-from worker.engines import Engine, InferenceError, OutOfMemoryError, Source, Tokens
+from worker.engines import Engine, InferenceError, OutOfMemoryError, Source, Tokens, choice
 from worker.limits import available_cores
 from worker.tokenizer import encode, load_tokenizer
 
@@ -156,7 +155,7 @@ def load(  # noqa: PLR0913  (one argument a setting)
         return [tuple(encoding.ids) for encoding in encode(tokenizer, texts)]
 
     source = Source(folder, pad_id, labels, ids_of, cache or cache_dir())
-    engine = engines.load(source, device, precision, threads or available_cores())
+    engine = choice.load(source, device, precision, threads or available_cores())
     return Classifier(model, tokenizer, engine, labels, max_length)
 
 

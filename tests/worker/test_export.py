@@ -15,9 +15,8 @@ from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.manifest import Int8Check, ModelManifest
 from worker import classifier as classifiers
-from worker import engines
 from worker.classifier import Classifier, ModelId
-from worker.engines import EngineError, agreement, export, graph
+from worker.engines import EngineError, Source, agreement, choice, export, graph
 from worker.engines.agreement import compare
 from worker.settings import BUNDLED_MODEL
 
@@ -240,9 +239,9 @@ def test_classify_in_int8_from_the_cache_imports_neither_torch_nor_transformers(
 
 
 def test_int8_is_refused_on_cuda() -> None:
-    source = engines.Source(BUNDLED_MODEL, 1, EMOTIONS, lambda _: [], ROOT)
+    source = Source(BUNDLED_MODEL, 1, EMOTIONS, lambda _: [], ROOT)
     with pytest.raises(EngineError, match="WORKER_"):
-        engines.load(source, "cuda", "int8", 1)
+        choice.load(source, "cuda", "int8", 1)
 
 
 # The comparison

@@ -7,8 +7,8 @@ import pytest
 
 from schemas.emotion import EMOTIONS
 from schemas.manifest import Int8Check
-from worker import engines, limits
-from worker.engines import EngineError, Source, agreement, graph
+from worker import limits
+from worker.engines import EngineError, Source, agreement, choice, graph
 from worker.engines.torch import TorchEngine
 
 MB = 1_000_000
@@ -143,7 +143,7 @@ def test_weights_that_no_memory_is_left_for_are_refused_in_one_line_that_says_bo
     leave(monkeypatch, 300 * MB)
     source = Source(folder, 1, EMOTIONS, lambda texts: [(0, 2)] * len(texts), tmp_path / "cache")
     with pytest.raises(EngineError) as caught:
-        engines.load(source, "cpu", precision, 1)
+        choice.load(source, "cpu", precision, 1)
     taken = "800" if precision == "bf16" else "1,600"
     assert str(caught.value) == (
         f"the model in {folder} does not fit into memory: its weights take {taken} MB and "
@@ -175,9 +175,9 @@ def test_a_graph_that_is_ready_asks_for_no_room_for_the_weights(
     agrees = Int8Check(agreement=1.0, macro_f1_delta=0.0, used=True)
     monkeypatch.setattr(agreement, "compare", lambda *_: agrees)
     source = Source(tiny_model, 1, EMOTIONS, lambda texts: [(0, 2)] * len(texts), tmp_path)
-    engines.load(source, "cpu", "int8", 1)
+    choice.load(source, "cpu", "int8", 1)
     leave(monkeypatch, 0)
-    assert engines.load(source, "cpu", "int8", 1).precision == "int8"
+    assert choice.load(source, "cpu", "int8", 1).precision == "int8"
 
 
 def test_where_nothing_tells_how_much_is_left_nothing_is_refused(

@@ -1,20 +1,17 @@
 """The seam behind which a model runs: token ids in, logits out.
 
-Engines import their library lazily.
+`choice` has the one for a device; engines import their library lazily.
 """
 
 from collections.abc import Callable, Sequence
-from ctypes import CDLL
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Tokens = tuple[int, ...]
-
-ON_CPU: Final = frozenset({"auto", "fp32", "int8"})  # what ONNX Runtime serves
 
 
 class InferenceError(Exception):
@@ -76,27 +73,3 @@ def padded(rows: Sequence[Tokens], pad_id: int, multiple: int = 1) -> NDArray[np
     for place, row in enumerate(rows):
         matrix[place, : len(row)] = row
     return matrix
-
-
-def load(source: Source, device: str, precision: str, threads: int) -> Engine:
-    """Load the model of `source`. Raises EngineError with one clear line."""
-    if precision in ON_CPU and (device == "cpu" or (device == "auto" and not has_cuda())):
-        from worker.engines import export  # noqa: PLC0415  (lazy, as below)
-
-        return export.load(source, precision, threads)
-    from worker.engines.torch import TorchEngine  # noqa: PLC0415  (lazy: takes seconds)
-
-    return TorchEngine.load(source.folder, source.pad_id, device, precision, threads)
-
-
-def has_cuda() -> bool:
-    """Whether torch would find a CUDA device; where there is no driver, torch isn't even asked."""
-    for driver in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            CDLL(driver)
-        except OSError:
-            continue
-        import torch  # noqa: PLC0415  (lazy: takes seconds)
-
-        return torch.cuda.is_available()
-    return False
