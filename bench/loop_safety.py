@@ -23,7 +23,7 @@ from trainer.compare import Contender, Floors
 from trainer.dataset import Labelled, Pseudo
 from trainer.scores import Floats, Labels, score
 from trainer.select import Example
-from trainer.settings import DATA
+from trainer.settings import DATA, TrainerSettings
 
 Policy = Literal["seed", "calibrated"]
 
@@ -34,8 +34,10 @@ INCOMING: Final = 600  # texts a cycle
 LABELLED: Final = 60  # of them labelled by people
 HELD_OUT: Final = 4  # every fourth labelled one calibrates the policy
 PRECISION: Final = 0.7  # that the calibrated policy asks for
-HUMAN_SHARE: Final = 0.3  # the trainer's defaults
-REPLAY_SHARE: Final = 0.2
+SHARES: Final = {  # the trainer's defaults
+    name: float(TrainerSettings.model_fields[name].default)
+    for name in ("human_share", "replay_share")
+}
 WRONG: Final = 0.7  # of the labels of the class that the teacher gets wrong
 SPARED: Final = 0.2  # of the messages of other classes, where the classes drift
 WRONG_TEACHER: Final = "the teacher is wrong on one class"
@@ -162,7 +164,7 @@ def _select(
             proven, _labels(held_out), {str(k): v for k, v in prior.items()}, PRECISION
         )
         accepted = select.calibrated_filter(rows, learned)
-        shares = {"human_share": HUMAN_SHARE, "replay_share": REPLAY_SHARE}
+        shares = SHARES
     old, new = choose.parts(accepted, replayed, soft=policy == "calibrated")
     return accepted, select.mix(select.human(taught), old, new, **shares, seed=seed)
 

@@ -110,10 +110,7 @@ class Cluster:
         await client.bootstrap()
         try:
             if role == "leader":
-                client.add_topic(name)
-                await client.force_metadata_update()
-                metadata = client.cluster._partitions[name][partition]  # noqa: SLF001  (no public way)
-                return self.nodes[metadata.leader]
+                return self.nodes[await _leader(client, name, partition)]
             kind = CoordinationType.GROUP if role == "group" else CoordinationType.TRANSACTION
             return self.nodes[await _coordinator(client, kind, name)]
         finally:
@@ -137,6 +134,20 @@ class Cluster:
                 node.stop()
         if self._temporary:
             shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+async def _leader(client: AIOKafkaClient, name: str, partition: int) -> int:
+    client.add_topic(name)
+    deadline = monotonic() + START_SECONDS
+    while True:
+        await client.force_metadata_update()
+        # No public way; -1 is a partition between two leaders.
+        known = client.cluster._partitions.get(name, {}).get(partition)  # noqa: SLF001
+        if known is not None and known.leader >= 0:
+            return int(known.leader)
+        if monotonic() > deadline:
+            raise BrokerError(f"{name}-{partition} has had no leader for {START_SECONDS:g} s")
+        await asyncio.sleep(0.2)
 
 
 async def _coordinator(client: AIOKafkaClient, kind: CoordinationType, name: str) -> int:
