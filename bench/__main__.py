@@ -53,13 +53,14 @@ ROUNDS: Final = {
     "gpu": "one run",
     "scale": "{} rounds, of memory one",
 }
+MADE: Final = {"gpu": "random tokens", "ready": "no texts"}  # else those that are given
 CUDA: Final = {"gpu", "gpu_peers"}  # most machines have none: what was published stays
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run them all, or those named; exit code 0, or 2 without texts."""
+    """Run them all, or those named; exit code 2 without texts, 1 where one named cannot run."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("bench", nargs="*", help=f"of {', '.join(NAMES)}; all by default")
     parser.add_argument("--texts", type=Path, help="a text file, one text a line")
@@ -69,7 +70,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=os.environ.get("BENCH_DATA"),
         help="the folder with kote_44.tsv and chatbot.tsv, for `public` (BENCH_DATA)",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="runs of each; medians are shown")
+    parser.add_argument(
+        "--rounds", type=at_least_one, default=5, help="runs of each; medians are shown"
+    )
     parser.add_argument(
         "--publish", action="store_true", help="write the tables into docs/performance.md as well"
     )
@@ -83,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"--texts: {error}", file=sys.stderr)
         return 2
     named = options.texts.name if options.texts else "bench/texts.py"
+    code = 0
     for name in options.bench or NAMES:
         started = monotonic()
         try:
@@ -90,9 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows, source = public.run(options.data, options.rounds), "public texts"
             else:
                 rows = BENCHES[name](given, options.rounds)
-                source = f"{len(given)} texts of {named}"
+                source = MADE.get(name, f"{len(given)} texts of {named}")
         except CannotRunError as error:
             print(error, flush=True)
+            code = 1 if name in options.bench else code
             if options.publish and name not in CUDA and not published(name):
                 publish(name, f"{targets.NOT_MEASURED}: {error}")
             continue
@@ -103,7 +108,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             publish(name, "\n\n".join([f"{where}.", table(rows), *drawn(name, rows)]))
     if options.publish:
         publish("targets", table(targets.rows(DOCS.read_text(encoding="utf-8"))))
-    return 0
+    return code
+
+
+def at_least_one(text: str) -> int:
+    """An argument. Raises ValueError, as argparse wants it."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def rounds(name: str, asked: int) -> str:

@@ -137,7 +137,11 @@ def readable(folder: Path, copy: Path) -> Path:
 @contextmanager
 def asking(folder: Path, dtype: str, texts: Sequence[str]) -> "Iterator[Ask]":
     """An engine that classifies all texts each time it is asked; ended with the block."""
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
+    environment = os.environ | {
+        "HF_HUB_OFFLINE": "1",
+        "DO_NOT_TRACK": "1",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
     with (
         tempfile.TemporaryFile() as said,
         subprocess.Popen(  # noqa: S603

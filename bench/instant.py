@@ -26,6 +26,7 @@ class Instant:
 
     name = "instant-cpu"
     precision = "fp32"
+    multiple = 1
 
     def prepare(self, rows: Sequence[Tokens]) -> NDArray[np.int64]:
         """The label of each row."""

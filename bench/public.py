@@ -50,7 +50,10 @@ def read(path: Path) -> list[str]:
     """The first texts of `path`, a table with a line of names. Raises CannotRunError."""
     try:
         names, *lines = path.read_text(encoding="utf-8").splitlines()
+        column = names.split("\t").index(FILES[path.name])
+        return [line.split("\t")[column] for line in lines[:TEXTS]]
     except OSError as error:
         raise CannotRunError(f"public: {path.name} cannot be read ({error.strerror})") from error
-    column = names.split("\t").index(FILES[path.name])
-    return [line.split("\t")[column] for line in lines[:TEXTS]]
+    except (ValueError, IndexError) as error:  # empty, no UTF-8, no such column, a short line
+        wanted = f"tab-separated UTF-8 with a column {FILES[path.name]}"
+        raise CannotRunError(f"public: {path.name} is no {wanted}") from error

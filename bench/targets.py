@@ -64,6 +64,10 @@ TARGETS: Final = (
     Target(f"{LOOP}, exactly once", "overhead", "exactly once", LOOP, 0.5),
     Target(f"{LOOP}, at least once", "overhead", "at least once", LOOP, 0.5),
     Target("repeated messages once, over each by itself, int8", "cache", "int8", "ratio", 2),
+    Target(
+        "the same over the cache alone turned off, int8",
+        *("cache", "int8", "over the cache off alone", 2),
+    ),
     Target("p99 at half load, ms", "load", "Poisson, half load", "p99, ms", 150, at_most=True),
     Target("lost in a burst", "load", BURST, "lost", 0, at_most=True),
     Target("reordered in a burst", "load", BURST, "reordered", 0, at_most=True),

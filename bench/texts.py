@@ -5,6 +5,7 @@ Made of the project's own sentences, cut and joined to length: they need not mak
 
 import sys
 from bisect import bisect_right
+from contextlib import suppress
 from itertools import cycle
 from math import exp, log
 from pathlib import Path
@@ -19,6 +20,7 @@ from worker.tokenizer import load_tokenizer
 
 SENTENCES: Final = Path(__file__).parent.parent / "data" / "train.tsv"
 COUNT: Final = 1024
+MOST: Final = 4096  # of a file: the pipeline takes them one by one, five times
 SPECIAL: Final = 2  # tokens around every text
 QUANTILES: Final = ((0.0, 4), (0.5, 10), (0.95, 50), (1.0, 143))  # share of texts, tokens
 
@@ -30,25 +32,39 @@ class TextsError(Exception):
 def read(path: Path | None) -> list[str]:
     """The lines of `path` that can be timed; by default the set of this project.
 
-    Raises TextsError.
+    Equal lines count once, as `classify` would infer them once and a peer each time; of more than
+    `MOST`, as many are taken, from all parts of the file. Raises TextsError.
     """
     if path is None:
         return compose()
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise TextsError(f"{path} cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise TextsError(f"{path} is not UTF-8 (byte {error.start})") from error
-    texts = [line for line in lines if line.strip()]
+    texts = [line for line in decoded(path).splitlines() if line.strip()]
     max_bytes = WorkerSettings().max_message_bytes
     found = [text for text in texts if plain(text, max_bytes)]
     if not found:
         raise TextsError(f"{path} has no texts")
-    if len(found) < len(texts):
-        line = "what `classify` would read as JSON, or refuse, is left out"
-        print(f"{path}: {line}: {len(texts) - len(found)} of {len(texts)} lines", file=sys.stderr)
-    return found
+    distinct = list(dict.fromkeys(found))
+    step = max(1.0, len(distinct) / MOST)
+    taken = [distinct[int(place * step)] for place in range(min(MOST, len(distinct)))]
+    for count, why in (
+        (len(texts) - len(found), "what `classify` would read as JSON, or refuse, is left out"),
+        (len(found) - len(distinct), "equal lines count once"),
+        (len(distinct) - len(taken), f"{MOST} texts are enough, the rest is left out"),
+    ):
+        if count:
+            print(f"{path}: {why}: {count} of {len(texts)} lines", file=sys.stderr)
+    return taken
+
+
+def decoded(path: Path) -> str:
+    """The text of `path`, in UTF-8 or in CP949, as Korean Windows writes. Raises TextsError."""
+    try:
+        body = path.read_bytes()
+    except OSError as error:
+        raise TextsError(f"{path} cannot be read ({error.strerror})") from error
+    for encoding in ("utf-8-sig", "cp949"):
+        with suppress(UnicodeDecodeError):
+            return body.decode(encoding)
+    raise TextsError(f"{path} is text neither in UTF-8 nor in CP949")
 
 
 def plain(text: str, max_bytes: int) -> bool:

@@ -1,5 +1,6 @@
 """Pseudo-labels over a Ray cluster, on the same classifier (`pip install 'maum[ray]'`)."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -53,6 +54,7 @@ def label(
 
 def _joined(address: str | None) -> AbstractContextManager[Any]:
     """The cluster at `address`; one of this machine alone, started for it, where it is `local`."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else one that is started here tells
     try:
         joined: AbstractContextManager[Any] = ray.init(
             address=None if address == "local" else address, log_to_driver=False

@@ -95,7 +95,9 @@ def batches(classifier: Classifier, texts: Sequence[str], budget: int) -> Iterat
 
 
 def _window(classifier: Classifier, texts: Sequence[str], first: int, budget: int) -> list[Batch]:
-    batcher: Batcher[int] = Batcher(budget, max_wait=float("inf"), window=WINDOW)
+    batcher: Batcher[int] = Batcher(
+        budget, float("inf"), window=WINDOW, multiple=classifier.engine.multiple
+    )
     for place, encoded in enumerate(classifier.tokenize(texts[first : first + WINDOW]), first):
         batcher.add(place, encoded.tokens, 0.0)
     made = []

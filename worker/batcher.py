@@ -26,6 +26,7 @@ class Row(Generic[T]):
     tokens: Tokens
     arrived: float  # seconds, the caller's monotonic clock
     order: int  # of arrival
+    width: int  # tokens that it takes in a batch, at least
     items: list[T] = field(default_factory=list)
     taken: bool = False
 
@@ -35,17 +36,23 @@ class Row(Generic[T]):
 
         A tuple, since comparing tuples is several times cheaper than calling a key function.
         """
-        return (len(self.tokens), self.order, self)
+        return (self.width, self.order, self)
 
 
 class Batcher(Generic[T]):
     """`add` token sequences, `take` batches of rows. Times are seconds, given by the caller."""
 
-    def __init__(self, max_batch_tokens: int, max_wait: float, window: int = 4096) -> None:
-        """`max_batch_tokens`: padded tokens a batch; `window`: rows that are sorted at a time."""
+    def __init__(
+        self, max_batch_tokens: int, max_wait: float, window: int = 4096, multiple: int = 1
+    ) -> None:
+        """`max_batch_tokens`: padded tokens a batch; `window`: rows that are sorted at a time.
+
+        `multiple`: what the device wants the length of a batch's rows to be a multiple of.
+        """
         self.max_batch_tokens = max_batch_tokens
         self.max_wait = max_wait
         self.window = window
+        self.multiple = multiple
         self.tokens = 0  # queued tokens, not padded, distinct rows
         self._by_tokens: dict[Tokens, Row[T]] = {}
         self._arrivals: deque[Row[T]] = deque()  # every row, oldest first; taken ones linger
@@ -62,12 +69,13 @@ class Batcher(Generic[T]):
         row = self._by_tokens.get(tokens)
         if row is None:
             self._count += 1
-            row = Row(tokens, now, self._count, [item])
+            width = -(-len(tokens) // self.multiple) * self.multiple
+            row = Row(tokens, now, self._count, width, [item])
             self._by_tokens[tokens] = row
             self._arrivals.append(row)
             self.tokens += len(tokens)
             if len(self._sorted) < self.window:
-                self._sorted.append((len(tokens), self._count, row))
+                self._sorted.append(row.placed)
             else:
                 self._overflow.append(row)
         else:

@@ -20,7 +20,7 @@ from worker.tokenizer import encode, load_tokenizer
 
 log = structlog.get_logger(__name__)
 
-WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)
+WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # those that are shorter than the longest row, and it
 LEAST_LENGTH = 4  # tokens: two special ones, and something between
 SHRUNK: Final = "the device ran out of memory; batches are smaller from now on"
 
@@ -88,15 +88,20 @@ class Classifier:
             raise InferenceError("NotFinite: the model returned NaN or infinity")
         return softmax(logits)[:, self._columns]
 
+    def padded(self, rows: Sequence[Tokens]) -> int:
+        """Tokens that a batch of `rows` takes, padding included."""
+        multiple = self.engine.multiple
+        return -(-max(map(len, rows)) // multiple) * multiple * len(rows)
+
     def warm_up(self, max_batch_tokens: int) -> None:
         """Run one batch of each length bucket, so that no message pays for the first time.
 
         What does not fit on the device is halved, and `max_batch_tokens` keeps what did. Raises
         InferenceError or DeviceLostError.
         """
-        longest = [length for length in WARM_LENGTHS if length <= self.max_length]
         fitting = max_batch_tokens
-        for length in longest or [self.max_length]:
+        shorter = [length for length in WARM_LENGTHS if length < self.max_length]
+        for length in [*shorter, self.max_length]:
             row = (encode(self._tokenizer, ["안녕"])[0].ids * length)[:length]
             fitting = self._try(tuple(row), fitting)
         if fitting < max_batch_tokens:
@@ -106,13 +111,13 @@ class Classifier:
     def _try(self, row: Tokens, budget: int) -> int:
         """Run a batch of `row`, halved until it fits; returns the budget that it fitted."""
         while True:
-            rows = max(1, budget // len(row))
+            rows = max(1, budget // self.padded([row]))
             try:
                 self.run(self.prepare([row] * rows))
             except OutOfMemoryError:
                 if rows == 1:
                     raise
-                budget = rows * len(row) // 2
+                budget = self.padded([row] * rows) // 2
             else:
                 return budget
 
@@ -161,5 +166,8 @@ def load(  # noqa: PLR0913  (one argument a setting)
 
 def cache_dir() -> Path:
     """Where downloaded and derived models are kept unless the settings say."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    try:
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:  # no HOME, and a user that the system has no entry for, as in containers
+        base = os.devnull  # nothing can be kept there, which is told of by whoever tries
     return Path(base) / "maum"

@@ -58,7 +58,8 @@ class Inference:
         self._margin_threshold = margin_threshold
         self._cache = Cache(cache_entries)
         self._clock = clock
-        self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait)
+        multiple = classifier.engine.multiple
+        self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait, multiple=multiple)
         self._retiring: deque[tuple[Classifier, Batcher[Job]]] = deque()  # swapped, oldest first
         self._queued = asyncio.Event()
         self._slots = asyncio.Semaphore(AHEAD)
@@ -123,12 +124,13 @@ class Inference:
 
     def swap(self, classifier: Classifier) -> None:
         """Serve with `classifier` from now on; what is queued was tokenised for the old one."""
-        if len(self._batcher):
-            self._retiring.append((self.classifier, self._batcher))
-            self._batcher = Batcher(self._batcher.max_batch_tokens, self._batcher.max_wait)
+        before = self._batcher
+        if len(before):
+            self._retiring.append((self.classifier, before))
         # What was too much before stays so: what else takes the memory seldom goes away.
-        fitting = min(self._batcher.max_batch_tokens, classifier.max_batch_tokens)
-        self._batcher.max_batch_tokens = fitting
+        fitting = min(before.max_batch_tokens, classifier.max_batch_tokens)
+        multiple = classifier.engine.multiple
+        self._batcher = Batcher(fitting, before.max_wait, multiple=multiple)
         self.classifier = classifier
         self._cache.clear()
 
@@ -167,7 +169,7 @@ class Inference:
         self, classifier: Classifier, tokens: list[Tokens], preparing: "Future[object]"
     ) -> list[Verdict]:
         """One batch, on the device's thread."""
-        padded = max(map(len, tokens)) * len(tokens)
+        padded = classifier.padded(tokens)
         started = perf_counter()
         try:
             prepared = preparing.result()

@@ -27,7 +27,7 @@ PAGES: Final = {
 
 
 class TooLargeError(EngineError):
-    """The weights alone are more than the memory that is left: to begin would be to be killed."""
+    """A model takes more than the memory that is left: to begin would be to be killed."""
 
 
 def available_cores(cgroup: Path = CGROUP, own: Path = OWN) -> int:
@@ -87,17 +87,22 @@ def groups(controller: str, cgroup: Path, own: Path) -> Iterator[tuple[int, Path
             yield version, root / each
 
 
-def check_weights(folder: Path, share: float = 1.0) -> None:
-    """Refuse the model in `folder` where even its weights find no room in memory.
+def check_room(folder: Path, times: float, what: str) -> None:
+    """Refuse the model in `folder` where there is no room in memory to do `what` with it.
 
-    `share`: of their size in the file, what they take at least. Raises TooLargeError.
+    `times`: what that takes at its height, in sizes of the weights' file. Raises TooLargeError.
     """
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors")) * share
+    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    require_room(folder, weights * times, what)
+
+
+def require_room(folder: Path, needed: float, what: str) -> None:
+    """The same by bytes. Raises TooLargeError."""
     left = available_memory()
-    if left is not None and weights > left:
+    if left is not None and needed > left:
         message = (
-            f"the model in {folder} does not fit into memory: its weights take "
-            f"{-(-weights // MB):,.0f} MB and {left // MB:,} MB are left; "
+            f"the model in {folder} does not fit into memory: to {what} takes "
+            f"{-(-needed // MB):,.0f} MB and {left // MB:,} MB are left; "
             f"give the worker more memory or take a smaller model"
         )
         raise TooLargeError(message)

@@ -7,7 +7,6 @@ its `uri` the folder of an immutable version with a `manifest.json`.
 import hashlib
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,7 +16,7 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from worker import storage
+from worker import storage, whole
 from worker.classifier import ModelId, cache_dir
 from worker.config import ModelError
 from worker.engines import first_line
@@ -83,25 +82,24 @@ def fetch(promotion: ModelPromotion, cache: Path | None = None) -> Resolved:
 
 def _download(promotion: ModelPromotion, folder: Path) -> None:
     """Beside `folder` first, so that what stands there is always whole and checked."""
+    try:
+        with whole.making(folder) as partial:
+            _get(promotion, partial)
+    except OSError as error:
+        raise FetchError(f"{folder.parent} cannot be written: {error.strerror}") from error
+
+
+def _get(promotion: ModelPromotion, folder: Path) -> None:
     import fsspec  # noqa: PLC0415  (lazy: only registries need it)
 
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    except OSError as error:
-        raise FetchError(f"{folder.parent} cannot be written: {error.strerror}") from error
-    try:
         filesystem, path = fsspec.core.url_to_fs(promotion.uri)
-        filesystem.get(f"{path.rstrip('/')}/", f"{partial}/", recursive=True)
-        _check(partial, promotion.sha256)
-        if not folder.is_dir():  # another worker on this machine may have been first
-            partial.rename(folder)
+        filesystem.get(f"{path.rstrip('/')}/", f"{folder}/", recursive=True)
+        _check(folder, promotion.sha256)
     except storage.errors() as error:
         raise FetchError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
     except (ValueError, ImportError) as error:
         raise ModelError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check(folder: Path, sha256: str) -> None:

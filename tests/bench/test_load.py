@@ -200,6 +200,18 @@ def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
         public.run(None, 1)
 
 
+@pytest.mark.parametrize("content", [b"", b"q\tanswer\na\tb\n", b"\xff\xfe", b"a\tquestion\nb\n"])
+def test_a_public_file_of_another_kind_is_one_line_and_no_success(
+    tmp_path: Path, content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kote_44.tsv").write_text("text\n좋다\n", encoding="utf-8")
+    (tmp_path / "chatbot.tsv").write_bytes(content)
+    assert main(["public", "--data", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == (
+        "public: chatbot.tsv is no tab-separated UTF-8 with a column question\n"
+    )
+
+
 def test_every_benchmark_has_its_place_in_the_docs() -> None:
     document = DOCS.read_text(encoding="utf-8")
     assert [name for name in NAMES if f"<!-- bench {name} -->" not in document] == []
@@ -222,13 +234,14 @@ def test_figures_are_published_in_their_place_and_known_to_be_there(
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("classify", "7 rounds"),
-        ("load", "one run, of half load three"),
-        ("gpu", "one run"),
-        ("scale", "7 rounds, of memory one"),
+        ("classify", "1 texts of mine.txt; 7 rounds"),
+        ("load", "1 texts of mine.txt; one run, of half load three"),
+        ("gpu", "random tokens; one run"),
+        ("ready", "no texts; 7 rounds"),
+        ("scale", "1 texts of mine.txt; 7 rounds, of memory one"),
     ],
 )
-def test_the_head_of_a_table_tells_the_rounds_that_were_run(
+def test_the_head_of_a_table_tells_the_texts_and_the_rounds_that_were_run(
     name: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def run(_: list[str], __: int) -> list[Row]:
@@ -239,7 +252,7 @@ def test_the_head_of_a_table_tells_the_rounds_that_were_run(
     (tmp_path / "mine.txt").write_text("글\n", encoding="utf-8")
     assert main([name, "--rounds", "7", "--texts", str(tmp_path / "mine.txt")]) == 0
     kept = orjson.loads((tmp_path / f"{name}.json").read_bytes())
-    assert kept["machine"].endswith(f"; 1 texts of mine.txt; {told}{BROKERS}")
+    assert kept["machine"].endswith(f"; {told}{BROKERS}")
 
 
 def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,39 @@ def test_a_file_of_texts_is_taken_line_by_line(tmp_path: Path) -> None:
     assert texts.read(tmp_path / "mine.txt") == ["하나", "둘"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp949"])
+def test_a_file_may_be_written_as_windows_writes_korean(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "mine.txt").write_text("슬퍼요\r\n정말로", encoding=encoding)
+    assert texts.read(tmp_path / "mine.txt") == ["슬퍼요", "정말로"]
+
+
+def test_equal_lines_count_once_since_we_would_infer_them_once_and_a_peer_each_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("하나\n둘\n하나\n하나\n", encoding="utf-8")
+    assert texts.read(path) == ["하나", "둘"]
+    assert capsys.readouterr().err == f"{path}: equal lines count once: 2 of 4 lines\n"
+
+
+def test_of_a_long_file_as_many_as_are_enough_are_taken_from_all_of_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("\n".join(f"글 {number}" for number in range(10_000)), encoding="utf-8")
+    taken = texts.read(path)
+    assert len(set(taken)) == len(taken) == texts.MOST
+    assert int(taken[-1].removeprefix("글 ")) > 9_990
+    assert f"{texts.MOST} texts are enough" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rounds", ["0", "-1", "many"])
+def test_rounds_that_are_none_are_refused(rounds: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["load", "--rounds", rounds])
+    assert f"invalid at_least_one value: '{rounds}'" in capsys.readouterr().err
+
+
 def test_lines_that_classify_would_refuse_or_read_as_json_are_left_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -51,7 +84,7 @@ def test_lines_that_classify_would_refuse_or_read_as_json_are_left_out_and_count
     ("content", "line"),
     [
         (None, "cannot be read (No such file or directory)"),
-        ("슬퍼요".encode("cp949"), "is not UTF-8 (byte 0)"),
+        (b"\x89PNG\xff", "is text neither in UTF-8 nor in CP949"),
         (b"", "has no texts"),
         (b" \n\n", "has no texts"),
         (b'{"text": "a"}\n  {}\n\0\n', "has no texts"),

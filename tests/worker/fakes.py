@@ -61,6 +61,7 @@ class FakeEngine:
     batches: list[list[Tokens]] = field(default_factory=list)
     name: str = "fake-cpu"
     precision: str = "fp32"
+    multiple: int = 1
 
     def prepare(self, rows: Sequence[Tokens]) -> list[Tokens]:
         return list(rows)

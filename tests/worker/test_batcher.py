@@ -17,11 +17,11 @@ takes = st.tuples(st.none(), st.floats(0.0, 0.4))
 histories = st.lists(st.one_of(arrivals, arrivals, takes), max_size=60)
 
 
-@given(histories, st.integers(1, 40), st.integers(1, 8))
+@given(histories, st.integers(1, 40), st.integers(1, 8), st.sampled_from([1, 2, 8]))
 def test_every_item_comes_out_once_in_batches_that_keep_every_promise(
-    history: list[tuple[tuple[int, ...] | None, float]], budget: int, window: int
+    history: list[tuple[tuple[int, ...] | None, float]], budget: int, window: int, multiple: int
 ) -> None:
-    batcher: Batcher[int] = Batcher(budget, MAX_WAIT, window)
+    batcher: Batcher[int] = Batcher(budget, MAX_WAIT, window, multiple)
     waiting: dict[tuple[int, ...], tuple[float, list[int]]] = {}  # in order of arrival
     now, added, seen = 0.0, 0, 0
 
@@ -31,7 +31,7 @@ def test_every_item_comes_out_once_in_batches_that_keep_every_promise(
         assert bool(batch) == bool(waiting)
         if not batch:
             return
-        lengths = [len(row.tokens) for row in batch]
+        lengths = [-(-len(row.tokens) // multiple) * multiple for row in batch]
         assert lengths == sorted(lengths)
         assert len(batch) == 1 or len(batch) * max(lengths) <= budget
         oldest, (arrived, _) = next(iter(waiting.items()))

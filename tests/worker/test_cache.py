@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from worker.cache import Cache
 from worker.decision import Decision, decide
 
-SEQUENCES = st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple)
+# Few, so that they come again, and what they may be at most among them.
+SEQUENCES = st.lists(st.sampled_from([0, 7, 2**32 - 1]), max_size=2).map(tuple)
 DECISIONS = st.lists(st.floats(1e-9, 1), min_size=6, max_size=6).map(
     lambda row: decide(np.array([row]) / sum(row), 0.2)[0]
 )
@@ -47,3 +48,14 @@ def test_an_entry_takes_a_third_of_a_kilobyte() -> None:
     finally:
         tracemalloc.stop()
     assert held / count < 420
+
+
+def test_what_was_asked_for_stays_longer_than_what_was_not() -> None:
+    first, second = (decide(np.array([row]), 0.2)[0] for row in np.eye(6)[:2])
+    cache = Cache(2)
+    cache.put((1,), first)
+    cache.put((2,), second)
+    assert cache.get((1,)) == first
+    cache.put((3,), second)
+    assert cache.get((1,)) == first
+    assert cache.get((2,)) is None

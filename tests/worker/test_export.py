@@ -6,6 +6,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +16,14 @@ from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.manifest import Int8Check, ModelManifest
 from worker import classifier as classifiers
+from worker import whole
 from worker.classifier import Classifier, ModelId
-from worker.engines import EngineError, Source, agreement, choice, export, graph
+from worker.engines import EngineError, OutOfMemoryError, Source, agreement, choice, export, graph
 from worker.engines.agreement import compare
+from worker.engines.export import Export
 from worker.settings import BUNDLED_MODEL
+
+from .fakes import FakeEngine
 
 ROOT = Path(__file__).resolve().parents[2]
 AGREES = Int8Check(agreement=1.0, macro_f1_delta=0.0, used=True)
@@ -195,11 +200,100 @@ def test_two_that_make_it_at_once_leave_one_whole_graph(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judge(monkeypatch, AGREES)
-    with ThreadPoolExecutor(4) as pool:
+    made, make = [], export.make
+
+    def counted(*given: Any) -> Export:  # noqa: ANN401
+        made.append(given)
+        return make(*given)
+
+    monkeypatch.setattr(export, "make", counted)
+    with capture_logs() as logs, ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(lambda _: load(tiny_model, tmp_path), range(4)))
     assert {each.engine.precision for each in loaded} == {"int8"}
-    assert len(manifests(tmp_path)) == 1
+    assert len(manifests(tmp_path)) == len(made) == 1
     assert not list((tmp_path / "engines").glob(".partial-*"))
+    assert not [log for log in logs if is_warning(log)]
+
+
+def test_what_another_put_there_meanwhile_stays(tmp_path: Path) -> None:
+    with whole.making(tmp_path / "a" / "graph") as mine:
+        (mine / "file").write_text("mine", encoding="utf-8")
+        with whole.making(tmp_path / "a" / "graph") as theirs:
+            (theirs / "file").write_text("theirs", encoding="utf-8")
+    (kept,) = (tmp_path / "a").iterdir()
+    assert (kept / "file").read_text(encoding="utf-8") == "theirs"
+
+
+def test_a_cache_that_one_user_filled_is_read_by_others(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(monkeypatch, AGREES)
+    before = os.umask(0o022)
+    try:
+        load(tiny_model, tmp_path)
+    finally:
+        os.umask(before)
+    (path,) = manifests(tmp_path)
+    assert path.parent.stat().st_mode & 0o777 == 0o755
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_whoever_asks_for_fp32_waits_for_no_int8(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "make", None)
+    assert served(tiny_model, tmp_path, "fp32") == ("onnx-cpu", "fp32", [])
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_fp32_graph_that_says_something_else_than_pytorch_does_not_serve(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "MAX_DIFFERENCE", -1.0)
+    name, precision, (warning,) = served(tiny_model, tmp_path, "fp32")
+    assert (name, precision) == ("torch-cpu", "fp32")
+    assert "the ONNX graph is off by up to" in warning
+
+
+def test_memory_that_runs_out_at_the_check_is_the_models_size_and_no_reason_for_pytorch(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OutOfMemoryError("OutOfMemory: 32 rows")
+
+    monkeypatch.setattr(agreement, "logits_of", full)
+    with pytest.raises(EngineError, match=f"{tiny_model} does not fit into memory"):
+        load(tiny_model, tmp_path)
+
+
+def test_where_there_is_no_home_the_graph_is_kept_in_memory(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nobody() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    judge(monkeypatch, AGREES)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", nobody)
+    name, precision, (warning,) = served(tiny_model, classifiers.cache_dir(), "auto")
+    assert (name, precision) == ("onnx-cpu", "int8")
+    assert "kept in memory only" in warning
+
+
+def test_a_model_is_loaded_for_the_cores_that_the_process_may_use(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[int] = []
+
+    def choose(_: object, __: str, ___: str, threads: int) -> FakeEngine:
+        given.append(threads)
+        return FakeEngine()
+
+    monkeypatch.setattr(choice, "load", choose)
+    monkeypatch.setattr(classifiers, "available_cores", lambda: 5)
+    for threads in (0, 3):
+        classifiers.load(tiny_model, ModelId("m", "1"), threads=threads, cache=tmp_path)
+    assert given == [5, 3]
 
 
 def test_a_model_too_large_for_memory_is_one_line(
@@ -215,7 +309,7 @@ def test_a_model_too_large_for_memory_is_one_line(
 
 
 def test_classify_in_int8_from_the_cache_imports_neither_torch_nor_transformers(
-    cache: Path,
+    cache: Path, tmp_path: Path
 ) -> None:
     load(BUNDLED_MODEL, cache)
     program = (
@@ -224,7 +318,11 @@ def test_classify_in_int8_from_the_cache_imports_neither_torch_nor_transformers(
         "heavy = {'torch', 'transformers', 'onnx', 'scipy', 'sklearn'} & set(sys.modules)\n"
         "print(sorted(heavy), code, file=sys.stderr)"
     )
-    environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if "WORKER_" not in name and name not in {"ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME"}
+    } | {"HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
@@ -236,6 +334,7 @@ def test_classify_in_int8_from_the_cache_imports_neither_torch_nor_transformers(
     )
     assert done.stderr.decode().splitlines() == ["[] 0"]
     assert '"emotion":"기쁨"' in done.stdout.decode()
+    assert not list(tmp_path.rglob("*"))  # no library keeps an id of this machine, or tells of it
 
 
 def test_int8_is_refused_on_cuda() -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import nan
-from threading import Semaphore
+from threading import Event, Semaphore
 from typing import Any, cast
 
 import numpy as np
@@ -431,3 +431,58 @@ def test_what_the_tokenizer_fails_on_is_not_quoted() -> None:
     with pytest.raises(InferenceError) as caught:
         encode(cast("Any", Quoting()), ["a secret"])
     assert str(caught.value) == "ValueError: the tokenizer failed"
+
+
+class Held(FakeEngine):
+    """Begins a batch, and ends it when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.let = Event(), Event()
+
+    def run(self, prepared: list[Tokens]) -> NDArray[np.float32]:
+        self.begun.set()
+        assert self.let.wait(SECONDS)
+        return super().run(prepared)
+
+
+async def test_what_the_model_before_still_answers_is_not_remembered_for_the_new_one() -> None:
+    old, new = Held(), FakeEngine(lambda row: -3.0 * sum(row))
+    inference = inference_of(fake_classifier(old), cache_entries=10)
+    first, second = Waiter(), Waiter()
+    async with running(inference):
+        inference.submit([(first, (0, 2))])
+        assert await asyncio.to_thread(old.begun.wait, SECONDS)
+        inference.swap(fake_classifier(new, ModelId("fake", "2")))
+        old.let.set()
+        assert (await first.answer)[1].version == "1"
+        inference.submit([(second, (0, 2))])
+        assert (await second.answer)[1].version == "2"
+    assert new.batches == [[(0, 2)]]
+
+
+class Reading(Classifier):
+    """Counts what it tokenises, and may be held up at it."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__(ModelId("fake", version), fake_tokenizer(), FakeEngine(), EMOTIONS, 256)
+        self.begun, self.let, self.read = Event(), Event(), 0
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokenized]:
+        self.begun.set()
+        assert self.let.wait(SECONDS)
+        self.read += len(texts)
+        return super().tokenize(texts)
+
+
+async def test_texts_that_were_being_tokenised_at_a_swap_are_tokenised_for_the_new_model() -> None:
+    old, new = Reading("1"), Reading("2")
+    new.let.set()
+    inference = inference_of(old)
+    async with running(inference):
+        tokenizing = asyncio.create_task(inference.tokenize(["w2", "w3"]))
+        assert await asyncio.to_thread(old.begun.wait, SECONDS)
+        inference.swap(new)
+        old.let.set()
+        await tokenizing
+    assert (old.read, new.read) == (2, 2)

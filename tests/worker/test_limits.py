@@ -144,9 +144,10 @@ def test_weights_that_no_memory_is_left_for_are_refused_in_one_line_that_says_bo
     source = Source(folder, 1, EMOTIONS, lambda texts: [(0, 2)] * len(texts), tmp_path / "cache")
     with pytest.raises(EngineError) as caught:
         choice.load(source, "cpu", precision, 1)
-    taken = "800" if precision == "bf16" else "1,600"
+    told = {"bf16": "load it takes 800", "fp32": "load it takes 6,400"}
+    taken = told.get(precision, "make its int8 graph takes 7,200")
     assert str(caught.value) == (
-        f"the model in {folder} does not fit into memory: its weights take {taken} MB and "
+        f"the model in {folder} does not fit into memory: to {taken} MB and "
         "300 MB are left; give the worker more memory or take a smaller model"
     )
     assert "PyTorch serves" not in capsys.readouterr().out
@@ -155,9 +156,9 @@ def test_weights_that_no_memory_is_left_for_are_refused_in_one_line_that_says_bo
 def test_weights_that_just_fit_are_not_refused(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave(monkeypatch, size(tiny_model))
+    leave(monkeypatch, size(tiny_model) * 4)
     graph.build(tiny_model)
-    leave(monkeypatch, size(tiny_model) - 1)
+    leave(monkeypatch, size(tiny_model) * 4 - 1)
     with pytest.raises(limits.TooLargeError):
         graph.build(tiny_model)
 
@@ -176,12 +177,16 @@ def test_a_graph_that_is_ready_asks_for_no_room_for_the_weights(
     monkeypatch.setattr(agreement, "compare", lambda *_: agrees)
     source = Source(tiny_model, 1, EMOTIONS, lambda texts: [(0, 2)] * len(texts), tmp_path)
     choice.load(source, "cpu", "int8", 1)
-    leave(monkeypatch, 0)
+    (made,) = tmp_path.glob("engines/*/int8.onnx")
+    leave(monkeypatch, made.stat().st_size * 2)
     assert choice.load(source, "cpu", "int8", 1).precision == "int8"
+    leave(monkeypatch, made.stat().st_size * 2 - 1)
+    with pytest.raises(limits.TooLargeError, match="to open its int8 graph takes"):
+        choice.load(source, "cpu", "int8", 1)
 
 
 def test_where_nothing_tells_how_much_is_left_nothing_is_refused(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "available_memory", lambda: None)
-    limits.check_weights(tiny_model)
+    limits.check_room(tiny_model, 4.0, "load it")

@@ -7,15 +7,26 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from numpy.typing import NDArray
+from onnx import TensorProto, helper
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 from transformers import AutoConfig, AutoModelForSequenceClassification, PreTrainedModel
 
-from worker.engines import Engine, EngineError, InferenceError, Tokens, graph
+from worker.engines import (
+    Engine,
+    EngineError,
+    InferenceError,
+    OutOfMemoryError,
+    Tokens,
+    graph,
+)
 from worker.engines.export import weight_limit
 from worker.engines.onnx import OnnxEngine, pack
 from worker.engines.torch import TorchEngine
+from worker.limits import TooLargeError
 
 PAD = 1
 SHAPE: dict[str, object] = {
@@ -136,3 +147,55 @@ def test_a_broken_graph_is_one_line() -> None:
     with pytest.raises(EngineError, match="cannot load the model") as caught:
         OnnxEngine.load(b"spoilt", "int8", 1)
     assert "\n" not in str(caught.value)
+
+
+def test_a_session_has_the_threads_it_is_given_and_leaves_the_cores_to_others_while_it_waits(
+    folder: Path,
+) -> None:
+    options = OnnxEngine.load(graph.build(folder), "fp32", 3).session.get_session_options()
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (3, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
+    assert not options.enable_mem_pattern
+
+
+NO_ROOM = [
+    MemoryError(),
+    errors.RuntimeException("BFCArena: Failed to allocate memory for requested buffer of size 9"),
+    errors.Fail("std::bad_alloc"),
+]
+
+
+@pytest.mark.parametrize("error", NO_ROOM, ids=repr)
+def test_a_batch_that_memory_is_too_small_for_is_told_from_one_that_fails(error: Exception) -> None:
+    class Full:
+        def run(self, *_: object) -> None:
+            raise error
+
+    engine = OnnxEngine(Full(), "int8")
+    with pytest.raises(OutOfMemoryError, match="2 rows"):
+        logits(engine, rows_of([3, 4]))
+
+
+@pytest.mark.parametrize("error", NO_ROOM, ids=repr)
+def test_a_graph_that_memory_is_too_small_for_is_no_reason_to_take_a_larger_engine(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    with pytest.raises(TooLargeError):
+        OnnxEngine.load(graph.build(folder), "fp32", 1)
+
+
+def test_a_graph_of_another_making_is_refused() -> None:
+    number = helper.make_tensor_value_info("ids", TensorProto.INT64, ["rows"])
+    found = helper.make_tensor_value_info("logits", TensorProto.INT64, ["rows"])
+    node = helper.make_node("Identity", ["ids"], ["logits"])
+    body = helper.make_model(
+        helper.make_graph([node], "other", [number], [found]),
+        opset_imports=[helper.make_opsetid("", graph.OPSET)],
+        ir_version=graph.IR_VERSION,
+    )
+    with pytest.raises(EngineError, match="none of ours"):
+        OnnxEngine.load(body.SerializeToString(), "int8", 1)

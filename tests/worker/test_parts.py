@@ -5,15 +5,16 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from schemas.emotion import EMOTIONS
 from worker import classifier as classifiers
 from worker import parts
-from worker.classifier import WARM_LENGTHS
+from worker.classifier import WARM_LENGTHS, Classifier
 from worker.engines import OutOfMemoryError
 from worker.metrics import Metrics
 from worker.registry import Resolved
 from worker.settings import WorkerSettings
 
-from .fakes import MODEL, Cramped, FakeEngine, fake_classifier
+from .fakes import MODEL, Cramped, FakeEngine, fake_classifier, fake_tokenizer
 
 
 def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it(
@@ -29,6 +30,31 @@ def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it
     assert max(WARM_LENGTHS) == made.max_length
     rows = [len(batch) for batch in engine.batches]
     assert rows == [520 // length for length in WARM_LENGTHS]
+
+
+@pytest.mark.parametrize(
+    ("longest", "last"), [(3, [3]), (100, [64, 100]), (256, [128, 256]), (512, [256, 512])]
+)
+def test_the_longest_row_is_tried_as_well_whatever_it_is(longest: int, last: list[int]) -> None:
+    engine = FakeEngine()
+    Classifier(MODEL, fake_tokenizer(), engine, EMOTIONS, longest).warm_up(1_024)
+    assert [len(batch[0]) for batch in engine.batches][-len(last) :] == last
+
+
+@pytest.mark.parametrize(("multiple", "rows"), [(1, [256, 128, 64]), (8, [128, 128, 64])])
+def test_a_full_batch_counts_what_the_device_adds_to_its_rows(
+    multiple: int, rows: list[int]
+) -> None:
+    engine = FakeEngine(multiple=multiple)
+    Classifier(MODEL, fake_tokenizer(), engine, EMOTIONS, 256).warm_up(1_024)
+    assert [len(batch) for batch in engine.batches][:3] == rows
+
+
+@pytest.mark.parametrize(("name", "budget"), [("onnx-cpu", 1_024), ("torch-cuda", 16_384)])
+def test_the_budget_is_that_of_the_device_unless_it_is_set(name: str, budget: int) -> None:
+    loaded = fake_classifier(FakeEngine(name=name))
+    assert parts.batch_tokens(WorkerSettings(_env_file=None), loaded) == budget
+    assert parts.batch_tokens(WorkerSettings(max_batch_tokens=77, _env_file=None), loaded) == 77
 
 
 @pytest.mark.parametrize(("memory", "budget"), [(2_000, 1_024), (600, 512), (300, 256), (256, 256)])

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from weakref import ref
@@ -195,3 +196,13 @@ def test_a_batch_is_copied_by_a_stream_of_its_own_and_computed_once_it_is_there(
     assert said == ["copies", "copied"]
     assert engine.run(prepared).shape == (2, 6)
     assert said[2:] == ["waits until both are there", "kept", "kept", "computes (2, 8), 5 tokens"]
+
+
+def test_pytorch_computes_with_the_threads_it_is_given(tiny_model: Path) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2):
+            TorchEngine.load(tiny_model, 0, "cpu", "fp32", threads)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)

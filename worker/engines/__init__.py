@@ -58,6 +58,10 @@ class Engine(Protocol):
     def precision(self) -> str:
         """One of fp32, bf16, fp16, int8."""
 
+    @property
+    def multiple(self) -> int:
+        """The length of a batch's rows is rounded up to a multiple of it."""
+
     def prepare(self, rows: Sequence[Tokens]) -> Any:  # noqa: ANN401  (each engine's own)
         """Pad `rows` into what `run` takes, in pinned memory where that helps. Raises as `run`."""
 

@@ -8,28 +8,41 @@ fp32 graphs are written anew at each start, which is quick.
 import hashlib
 import platform
 import shutil
-import tempfile
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
 import structlog
+from filelock import FileLock
+from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from schemas import manifest as model_manifest
 from schemas.manifest import Int8Check, ModelManifest, Sha256
 from schemas.record import Record
-from worker.engines import Engine, EngineError, Source, agreement, first_line
+from worker import whole
+from worker.engines import (
+    Engine,
+    EngineError,
+    OutOfMemoryError,
+    Source,
+    Tokens,
+    agreement,
+    first_line,
+)
 from worker.engines.onnx import OnnxEngine
-from worker.limits import TooLargeError
+from worker.limits import TooLargeError, check_room, require_room
 
 log = structlog.get_logger(__name__)
 
 REVISION: Final = 1  # of what `graph.build` writes: another one makes every cached graph anew
 MAX_DIFFERENCE: Final = 1e-4  # of a logit, between PyTorch and the fp32 graph
 COMPARED: Final = 64  # messages on which those two are compared
+MAKING: Final = 4.5  # times the weights: what it takes to make and check the graphs
+OPENING: Final = 2.0  # times a graph that is in memory: to open it
 GRAPH: Final = "int8.onnx"
 MANIFEST: Final = "manifest.json"
 
@@ -64,12 +77,16 @@ def load(source: Source, precision: str, threads: int) -> Engine:
     """An engine for the CPU; `precision` is auto, int8 or fp32. Raises EngineError."""
     try:
         return _load(source, precision, threads)
-    except MemoryError as error:
-        raise EngineError(f"the model in {source.folder} does not fit into memory") from error
+    except (MemoryError, OutOfMemoryError, TooLargeError) as error:
+        if isinstance(error, TooLargeError) and str(source.folder) in str(error):
+            raise  # it has the figures
+        # Not PyTorch, which would take more, or read the weights from the disk batch after batch.
+        raise TooLargeError(
+            f"the model in {source.folder} does not fit into memory; give the worker more, or "
+            "take a smaller model"
+        ) from error
     except OSError as error:
         raise EngineError(f"{source.folder} cannot be read: {first_line(error)}") from error
-    except TooLargeError:
-        raise  # PyTorch would read the weights from the disk, batch after batch
     except EngineError as error:
         if precision == "int8":
             raise EngineError(f"WORKER_PRECISION=int8 is refused: {error}") from error
@@ -79,13 +96,13 @@ def load(source: Source, precision: str, threads: int) -> Engine:
 
 def _load(source: Source, precision: str, threads: int) -> Engine:
     """Raises EngineError where PyTorch has to serve, or int8 was asked for and cannot."""
+    if precision == "fp32":
+        return _checked_fp32(source, threads)
     export = _cached(source, threads)
     manifest, check = export.manifest, _stated(source.folder) or export.manifest.int8
-    if not manifest.exact:
-        raise EngineError(f"the ONNX graph is off by up to {manifest.difference:.2g} of a logit")
-    if precision == "fp32":
-        return _fp32(source, threads)
+    require(manifest.difference)
     if check.used:
+        require_room(source.folder, OPENING * len(export.graph), "open its int8 graph")
         return OnnxEngine.load(export.graph, "int8", threads)
     why = (
         f"int8 agrees with fp32 on {check.agreement:.2%} of the golden messages and moves "
@@ -121,21 +138,41 @@ def _torch(source: Source, threads: int) -> Engine:
 
 def _cached(source: Source, threads: int) -> Export:
     """The model's export, from the cache or made and put there. Raises EngineError."""
-    folder = _place(source.cache, source.folder)
-    known = shipped(source.folder) or _read(folder)
+    known = _known(source)
     if known is not None:
         return known
-    log.info("making the int8 graph and checking it; once for this model")
-    export = make(source, threads)
-    try:
-        _keep(export, folder)
-    except OSError as error:
-        log.warning(
-            "the int8 graph is kept in memory only, and made again at the next start",
-            cache=str(source.cache),
-            error=error.strerror,
-        )
-    return export
+    folder = _place(source.cache, source.folder)
+    with suppress(OSError):  # told of below, where it is to be written
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    with _turn(folder):
+        known = _known(source)  # from whoever had the turn before
+        if known is not None:
+            return known
+        log.info("making the int8 graph and checking it; once for this model")
+        export = make(source, threads)
+        try:
+            _keep(export, folder)
+        except OSError as error:
+            log.warning(
+                "the int8 graph is kept in memory only, and made again at the next start",
+                cache=str(source.cache),
+                error=error.strerror,
+            )
+        return export
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """One process after the other, so that all but the first find what that one made."""
+    with ExitStack() as held:
+        with suppress(OSError):  # nothing can be written there: each makes its own
+            held.enter_context(FileLock(folder.with_name(f".{folder.name}.lock")))
+        yield
+
+
+def _known(source: Source) -> Export | None:
+    """What came with the model, or is in the cache."""
+    return shipped(source.folder) or _read(_place(source.cache, source.folder))
 
 
 def shipped(model: Path) -> Export | None:
@@ -160,17 +197,11 @@ def _read(folder: Path) -> Export | None:
 
 def _keep(export: Export, folder: Path) -> None:
     """Beside `folder` first, so that what stands there is always whole. Raises OSError."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".partial-"))
-    try:
+    with whole.making(folder) as partial:
         (partial / GRAPH).write_bytes(export.graph)
         (partial / MANIFEST).write_text(export.manifest.model_dump_json(indent=1), encoding="utf-8")
         if folder.exists() and _read(folder) is None:
             shutil.rmtree(folder, ignore_errors=True)
-        with suppress(FileExistsError):  # another worker on this machine was first
-            partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def make(source: Source, threads: int) -> Export:
@@ -182,15 +213,13 @@ def make(source: Source, threads: int) -> Export:
 
     golden = agreement.read_golden()
     rows = source.encode(golden.texts)
-    exact = OnnxEngine.load(graph.build(source.folder), "fp32", threads)
-    some = rows[:: max(1, len(rows) // COMPARED)]
-    apart = agreement.logits_of(_torch(source, threads), some) - agreement.logits_of(exact, some)
-    difference = float(np.abs(apart).max())
-    if not np.isfinite(difference):
-        raise EngineError("the model returns NaN or infinity")
+    check_room(source.folder, MAKING, "make its int8 graph")
+    # One engine after the other: of a large model, two are more than there may be room for.
+    expected = agreement.logits_of(_fp32(source, threads), rows)
+    apart = _apart(source, threads, rows, expected)
     int8 = graph.build(source.folder, weight_limit())
     check = agreement.compare(
-        agreement.logits_of(exact, rows),
+        expected,
         agreement.logits_of(OnnxEngine.load(int8, "int8", threads), rows),
         [source.labels.index(emotion) for emotion in golden.emotions],
     )
@@ -198,12 +227,46 @@ def make(source: Source, threads: int) -> Export:
         model_sha256=model_hash(source.folder),
         golden_sha256=golden.sha256,
         messages=len(rows),
-        difference=difference,
-        exact=difference <= MAX_DIFFERENCE,
+        difference=apart,
+        exact=apart <= MAX_DIFFERENCE,
         int8=check,
         graph_sha256=hashlib.sha256(int8).hexdigest(),
     )
     return Export(manifest, int8)
+
+
+def require(difference: float) -> None:
+    """Raises EngineError where the fp32 graph is too far from PyTorch to serve."""
+    if difference > MAX_DIFFERENCE:
+        raise EngineError(f"the ONNX graph is off by up to {difference:.2g} of a logit")
+
+
+def _checked_fp32(source: Source, threads: int) -> Engine:
+    """The fp32 graph, for whoever wants no int8. Raises EngineError."""
+    known, engine = _known(source), _fp32(source, threads)
+    if known is None:
+        log.info("checking the fp32 graph beside PyTorch")
+        rows = source.encode(agreement.read_golden().texts)
+        some = rows[:: max(1, len(rows) // COMPARED)]
+        require(_apart(source, threads, some, agreement.logits_of(engine, some)))
+    else:
+        require(known.manifest.difference)
+    return engine
+
+
+def _apart(
+    source: Source, threads: int, rows: Sequence[Tokens], said: NDArray[np.float32]
+) -> float:
+    """How far what a graph `said` of `rows` is from PyTorch's logits on some of them, at most.
+
+    Raises EngineError.
+    """
+    step = max(1, len(rows) // COMPARED)
+    truth = agreement.logits_of(_torch(source, threads), rows[::step])
+    apart = float(np.abs(truth - said[::step]).max())
+    if not np.isfinite(apart):
+        raise EngineError("the model returns NaN or infinity")
+    return apart
 
 
 def key(folder: Path) -> str:

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
 from worker.engines import EngineError, first_line
-from worker.limits import check_weights
+from worker.limits import check_room
 
 Array = NDArray[Any]
 
@@ -37,6 +37,7 @@ UNFIT: Final = (
     TypeError,
     ValueError,
 )
+BUILDING: Final = 4.0  # times the weights: the graph, its bytes, and the buffer they come from
 MAX_BYTES: Final = 2_000_000_000  # what one protobuf message can hold, less the nodes
 
 
@@ -82,7 +83,7 @@ def build(folder: Path, weight_limit: int | None = None) -> bytes:
         if config.get(name, value) != value:
             raise EngineError(f"no ONNX graph is known for {name}={config[name]}")
     if weight_limit is None:
-        check_weights(folder)
+        check_room(folder, BUILDING, "load it")
     try:
         with ExitStack() as files:
             weights: dict[str, Any] = {}
@@ -106,7 +107,9 @@ class _Writer:
         self._files = files  # the file that holds each weight
         self._limit = limit
         self._nodes: list[NodeProto] = []
-        self._constants: list[TensorProto] = []
+        # Filled in place: what onnx's helpers are given they copy, and weights may be gigabytes.
+        self._model = ModelProto(ir_version=IR_VERSION)
+        self._constants = self._model.graph.initializer
         self._bytes = 0
 
     def write(self) -> bytes:
@@ -131,10 +134,14 @@ class _Writer:
             helper.make_tensor_value_info("firsts", int32, ["rows"]),
         ]
         output = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["rows", "labels"])
-        graph = helper.make_graph(self._nodes, "classifier", inputs, [output], self._constants)
+        graph = self._model.graph
+        graph.name = "classifier"
+        graph.node.extend(self._nodes)
+        graph.input.extend(inputs)
+        graph.output.append(output)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(MICROSOFT, 1)]
-        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
-        serialised: bytes = model.SerializeToString()
+        self._model.opset_import.extend(opsets)
+        serialised: bytes = self._model.SerializeToString()
         return serialised
 
     def _embed(self) -> str:

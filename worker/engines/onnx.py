@@ -1,16 +1,23 @@
 """ONNX Runtime on CPU: packed rows, fp32 or int8."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from worker.engines import EngineError, InferenceError, OutOfMemoryError, Tokens, first_line
+from worker.limits import TooLargeError
+
+# Else it keeps an id of this machine in the home folder, and tells its maker of each session.
+# It looks at this when it is imported; whoever wants that sets 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 REFUSALS = (
     errors.EPFail,
@@ -24,7 +31,7 @@ REFUSALS = (
 )
 INPUTS = ["firsts", "ids", "index", "lengths", "places"]
 OUTPUTS = [("logits", "tensor(float)")]
-NO_MEMORY = "Failed to allocate memory"  # as ONNX Runtime's arena says it
+NO_MEMORY = ("Failed to allocate memory", "bad_alloc")  # as ONNX Runtime says it
 
 
 def pack(rows: Sequence[Tokens]) -> dict[str, NDArray[Any]]:
@@ -49,6 +56,7 @@ class OnnxEngine:
     session: Any  # onnxruntime is not annotated
     precision: str
     name: str = "onnx-cpu"
+    multiple: int = 1
 
     @classmethod
     def load(cls, graph: bytes, precision: str, threads: int) -> "OnnxEngine":
@@ -67,6 +75,8 @@ class OnnxEngine:
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except REFUSALS as error:
+            if _short_of_memory(error):
+                raise TooLargeError("the model does not fit into memory") from error
             message = f"ONNX Runtime cannot load the model: {first_line(error)}"
             raise EngineError(message) from error
         # The session would keep the bytes for ever, for a fall-back to another provider.
@@ -87,8 +97,12 @@ class OnnxEngine:
         try:
             (logits,) = self.session.run(None, prepared)
         except REFUSALS as error:
-            if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+            if _short_of_memory(error):
                 raise OutOfMemoryError(f"OutOfMemory: {len(prepared['lengths'])} rows") from error
             raise InferenceError(f"{type(error).__name__}: the forward pass failed") from error
         numbers: NDArray[np.float32] = logits
         return numbers
+
+
+def _short_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(said in str(error) for said in NO_MEMORY)

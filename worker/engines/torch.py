@@ -20,7 +20,7 @@ from worker.engines import (
     first_line,
     padded,
 )
-from worker.limits import check_weights
+from worker.limits import check_room
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -126,7 +126,7 @@ class TorchEngine:
         """Load `folder` (config.json and safetensors). Raises EngineError."""
         device, precision = choose(device, precision)
         if precision != "fp32":  # which stays in its file; in two bytes each, weights are copied
-            check_weights(folder, share=1 / 2)
+            check_room(folder, 1 / 2, "load it")
         torch.set_num_threads(threads)
         try:
             model, loading = AutoModelForSequenceClassification.from_pretrained(
@@ -157,15 +157,19 @@ class TorchEngine:
         """Library and device."""
         return f"torch-{self.device}"
 
+    @property
+    def multiple(self) -> int:
+        """Eight on CUDA."""
+        return 1 if self.copying is None else CUDA_MULTIPLE
+
     def prepare(self, rows: Sequence[Tokens]) -> Prepared:
         """Pad `rows`, and begin to copy them to the device.
 
         Raises InferenceError or DeviceLostError.
         """
         copying = self.copying
-        multiple = 1 if copying is None else CUDA_MULTIPLE
         with failing(len(rows), "preparing the batch"):
-            input_ids = torch.from_numpy(padded(rows, self.pad_id, multiple))
+            input_ids = torch.from_numpy(padded(rows, self.pad_id, self.multiple))
             width = input_ids.shape[1]
             mask: torch.Tensor | None = None
             if any(len(row) != width for row in rows):
