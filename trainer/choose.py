@@ -33,7 +33,8 @@ def choose(  # noqa: PLR0913  (what there is to choose from, and how)
     """Write none.parquet, seed.parquet, calibrated.parquet and policy.json into `folder`.
 
     A text that people labelled, held out or not, is not believed to be what the teacher says. A
-    row without scores is for the seed's filter alone: there is nothing to calibrate.
+    row without scores is for the seed's filter alone: there is nothing to calibrate. Nothing here
+    looks for golden texts: who calls it has kept them out.
     """
     human = select.human(people)
     said = {leakage.normal(row.text) for row in (*people, *held_out)}
@@ -122,7 +123,7 @@ def read_examples(path: Path) -> list[Example]:
             raise DataError(f"{path}: row {number} has no text")
         try:
             target = _target(row)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, RecursionError):
             message = f"{path}: row {number} has neither a target of six shares nor an emotion"
             raise DataError(message) from None
         name, origin = str(row.get("id") or number), str(row.get("origin") or "new")
@@ -131,7 +132,7 @@ def read_examples(path: Path) -> list[Example]:
 
 
 def _target(row: Mapping[str, Any]) -> tuple[float, ...]:
-    """Six shares that sum to 1. Raises KeyError, TypeError, ValueError."""
+    """Six shares that sum to 1. Raises KeyError, TypeError, ValueError, RecursionError."""
     if not row.get("target"):
         return select.one_hot(EMOTIONS[EMOTIONS.index(row["emotion"])])
     stated = row["target"]

@@ -4,6 +4,7 @@ Columns: `id` (unique; a hash of the text stands in), `text`, `emotion` (one of 
 pseudo-labels `pred_emotion`, `pred_conf`, `pred_margin` and `scores` (six, as `EMOTIONS`).
 """
 
+import codecs
 import csv
 import io
 import json
@@ -15,10 +16,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.emotion import EMOTIONS
+from trainer.leakage import normal
 
 KINDS: Final = (".jsonl", ".csv", ".tsv", ".parquet")
 SHOWN: Final = 3  # examples named in a complaint
 GOLDEN_A_CLASS: Final = 20
+MARKS: Final = {  # the longer ones first: UTF-16's mark begins one of UTF-32
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+NULS: Final = 0.05  # of the bytes: in UTF-16 each space, tab and digit has one, in UTF-8 none has
 
 
 class DataError(Exception):
@@ -134,7 +143,7 @@ def read_pseudo(path: Path) -> list[Pseudo]:
             )
             for row in rows
         ]
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{path} has a pseudo-label that cannot be read: {error}") from None
 
 
@@ -150,9 +159,14 @@ def write_parquet(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def merge(human: Iterable[Labelled], others: Iterable[Labelled]) -> list[Labelled]:
-    """Both, and of the same text only the `human` label; the last of two human ones."""
-    by_text = {each.text.strip(): each for each in human}
-    return [*by_text.values(), *(each for each in others if each.text.strip() not in by_text)]
+    """Both, and of the same text, however spelt, only the `human` label.
+
+    Of two human ones the last counts where the texts are equal letter for letter: `네?` and `네!`
+    may well express different things.
+    """
+    people = {each.text.strip(): each for each in human}
+    said = {normal(text) for text in people}
+    return [*people.values(), *(each for each in others if normal(each.text) not in said)]
 
 
 def _identify(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -173,12 +187,27 @@ def _identify(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 def _decoded(path: Path) -> str:
     raw = path.read_bytes()
+    if wide := _wide(raw):
+        raise DataError(f"{path} is {wide.upper()}, not UTF-8; {_convert(wide)}")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        hint = "convert it (iconv -f cp949 -t utf-8) first"
-        raise DataError(f"{path}: line {line} is not UTF-8; {hint}") from None
+        raise DataError(f"{path}: line {line} is not UTF-8; {_convert('cp949')}") from None
+
+
+def _wide(raw: bytes) -> str | None:
+    """The encoding of several bytes a letter that a file's mark, or many NULs, show."""
+    for mark, name in MARKS.items():
+        if raw.startswith(mark):
+            return name
+    if raw.count(0) <= NULS * len(raw):
+        return None
+    return "utf-16le" if raw[1::2].count(0) > raw[::2].count(0) else "utf-16be"
+
+
+def _convert(encoding: str) -> str:
+    return f"convert it (iconv -f {encoding} -t utf-8) first"
 
 
 def _jsonl(path: Path) -> list[dict[str, Any]]:
@@ -196,6 +225,8 @@ def _jsonl(path: Path) -> list[dict[str, Any]]:
             ) from None
         except ValueError as error:
             raise DataError(f"{path}: line {number} is no JSON: {error}") from None
+        except RecursionError:
+            raise DataError(f"{path}: line {number} is nested too deep to be read") from None
         if not isinstance(row, dict):
             raise DataError(f"{path}: line {number} is no JSON object")
         rows.append(row)

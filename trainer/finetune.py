@@ -23,13 +23,14 @@ def finetune(  # noqa: PLR0913  (what is learned from, what is not, and how)
 ) -> Numbers:
     """Fit the student into `folder`/model; it stops early by labels of people that it never saw.
 
-    A training set of other making may hold some of those: they are left out of it.
+    A training set of other making may hold some of those, however spelt: they are left out of it.
+    Golden texts may be neither in what is learned from nor among the labels that stop the fit.
 
     Raises LeakageError, DataError, FitError.
     """
-    leakage.Firewall(golden).check(selected)
+    leakage.Firewall(golden).check([*selected, *labelled])
     _, held_out = split(labelled, options.validation_share, options.seed)
-    unseen = {row.text.strip() for row in held_out}
-    train = [each for each in selected if each.text.strip() not in unseen]
+    unseen = {leakage.normal(row.text) for row in held_out}
+    train = [each for each in selected if leakage.normal(each.text) not in unseen]
     job = Job(student, train, select.human(held_out), options, options.student_learning_rate)
     return fitted(job, folder) | {"held_out_left_out": len(selected) - len(train)}

@@ -61,10 +61,12 @@ class Lineage:
 
     @cached_property
     def selected(self) -> Done:
-        """What to train on, by each policy. Raises DataError."""
+        """What to train on, by each policy. Raises LeakageError, DataError."""
         from trainer.choose import choose  # noqa: PLC0415  (lazy: brings the classifier)
 
         def make(folder: Path) -> Numbers:
+            # The held-out ones decide temperature and thresholds.
+            self.sources.firewall.check(self.sources.labelled)
             people, held_out = split(
                 self.sources.labelled, self.options.validation_share, self.options.seed
             )

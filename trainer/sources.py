@@ -63,7 +63,10 @@ class Sources:
 
     @cached_property
     def labelled(self) -> list[Labelled]:
-        """What people labelled: the file, and reviews, which win. Raises DataError."""
+        """What people labelled: the file, and reviews, which win however a text is spelt.
+
+        The file may hold golden texts: it is for the stages to refuse them. Raises DataError.
+        """
         return dataset.merge(self.free, dataset.read_labelled(self._labelled))
 
     def texts(self) -> list[Text]:

@@ -73,7 +73,17 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path) -> Non
         ("a.jsonl", b"", "is empty"),
         ("a.tsv", b"text\temotion\n", "is empty"),
         ("a.tsv", "text\n글\n".encode() + "한글\n".encode("cp949"), "line 3 is not UTF-8"),
+        ("a.tsv", "text\n한글\n".encode("cp949"), "(iconv -f cp949 -t utf-8)"),
+        (
+            "a.tsv",
+            "text\n한글\n".encode("utf-16"),
+            "is UTF-16, not UTF-8; convert it (iconv -f utf-16 ",
+        ),
+        ("a.csv", "text\n한글\n".encode("utf-32"), "(iconv -f utf-32 -t utf-8)"),
+        ("a.csv", "text\n글이 길다\n".encode("utf-16-le"), "(iconv -f utf-16le -t utf-8)"),
+        ("a.csv", "text\na\n".encode("utf-16-be"), "(iconv -f utf-16be -t utf-8)"),
         ("a.jsonl", b"{\n", "line 1 is no JSON"),
+        ("a.jsonl", b'{"text": "a"}\n' + b"[" * 100_000, "line 2 is nested too deep"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("a.jsonl", b'{"text": "a"}\n{"text": "\\ud83d"}\n', "line 2 has half a character"),
         ("a.jsonl", b'{"text": "a", "id": "\\uDE00\\uD83D"}\n', "line 1 has half a character"),
@@ -160,6 +170,13 @@ def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
             "pred_margin": "1",
             "scores": "[1]",
         },
+        {
+            "text": "a",
+            "pred_emotion": "기쁨",
+            "pred_conf": "1",
+            "pred_margin": "1",
+            "scores": "[" * 100_000,
+        },
     ],
 )
 def test_a_pseudo_label_that_makes_no_sense_is_refused(tmp_path: Path, row: dict[str, str]) -> None:
@@ -171,3 +188,14 @@ def test_a_human_label_wins_over_others_of_the_same_text() -> None:
     people = [Labelled("h1", "글 ", "기쁨"), Labelled("h2", "글", "슬픔")]
     others = [Labelled("o1", "글", "분노"), Labelled("o2", "말", "분노")]
     assert dataset.merge(people, others) == [people[1], others[1]]
+
+
+def test_a_human_label_wins_over_others_of_the_same_text_however_it_is_spelt() -> None:
+    people = [Labelled("h1", "아 짜증나!!", "슬픔")]
+    others = [Labelled("o1", "아 짜증나", "분노"), Labelled("o2", "아 짜증나 ㅋㅋ", "기쁨")]
+    assert dataset.merge(people, others) == [people[0], others[1]]
+
+
+def test_two_human_labels_of_texts_that_signs_tell_apart_both_stand() -> None:
+    people = [Labelled("h1", "네?", "당황"), Labelled("h2", "네!", "기쁨")]
+    assert dataset.merge(people, []) == people

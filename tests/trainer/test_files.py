@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from trainer.settings import TrainerSettings
 from trainer.split import split
 
 from .commands import command
-from .conftest import GOLDEN_FILLER, chat
+from .conftest import GOLDEN_FILLER, chat, tsv
 
 
 def table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
@@ -113,6 +114,7 @@ def test_a_training_set_may_be_labels_alone(tmp_path: Path) -> None:
         {"target": [0.5] * 6},
         {"target": [1.5, -0.5, 0, 0, 0, 0]},
         {"target": "[1, 0, 0"},
+        {"target": "[" * 100_000},
         {"target": "[NaN, 0, 0, 0, 0, 1]"},
         {"target": None},
         {"emotion": "happy"},
@@ -142,6 +144,45 @@ def test_what_is_held_out_to_stop_by_is_left_out_of_a_given_training_set(
     told = capsys.readouterr().out
     assert f"train {len(train)}, held_out {len(held_out)}" in told
     assert f"held_out_left_out {len(held_out)}" in told
+
+
+def test_what_is_held_out_is_left_out_of_a_training_set_that_spells_it_otherwise(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = options.model_copy(update={"epochs": 1})
+    rows = dataset.read_labelled(given.labelled)
+    train, held_out = split(rows, given.validation_share, given.seed)
+    louder = [replace(row, text=f"{row.text}!!") for row in held_out]
+    path = table(tmp_path / "training.jsonl", plain([*train, *louder]))
+    assert command(given, monkeypatch, "finetune", str(path)) == 0
+    told = capsys.readouterr().out
+    assert f"train {len(train)}, held_out {len(held_out)}" in told
+    assert f"held_out_left_out {len(held_out)}" in told
+
+
+@pytest.mark.parametrize("name", ["select", "finetune"])
+def test_golden_texts_among_the_labels_stop_each_command_that_reads_them(
+    name: str,
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """All of them among those that are held out, which no training set shows."""
+    people, golden = chat(240, 1), dataset.read_golden(options.golden)
+    _, held_out = split(golden, options.validation_share, options.seed)
+    tsv(options.labelled, [*people, *(replace(row, id=f"leak-{row.id}") for row in held_out)])
+    sure = {"pred_emotion": "기쁨", "pred_conf": 0.9, "pred_margin": 0.8}
+    pseudo = table(tmp_path / "pseudo.jsonl", [{"text": row.text} | sure for row in people])
+    training = table(tmp_path / "training.jsonl", plain(people))
+    arguments = {"select": (pseudo, "--teacher", options.teacher), "finetune": (training,)}
+    assert command(options, monkeypatch, name, *map(str, arguments[name])) == 1
+    said = capsys.readouterr().err
+    assert f"{len(held_out)} texts that would train repeat golden ones" in said
+    assert f"leak-{held_out[0].id} ~ {held_out[0].id} (1.00)" in said
 
 
 def test_a_training_set_that_repeats_golden_texts_stops_the_fit(

@@ -21,6 +21,8 @@ GOLDEN = [
     Text("g2", "ㅋㅋㅋㅋ 진짜 웃겨"),
     Text("g3", "😊😊"),
     Text("g4", "네"),
+    Text("g5", "우승이다 우승"),
+    Text("g6", "ㅇㅋㅇㅋ"),
 ]
 OTHERS = ["내일 비 온대 우산 챙겨", "점심 뭐 먹을까", "면접 준비는 잘 되고 있어?", "응", "😭"]
 
@@ -37,6 +39,23 @@ OTHERS = ["내일 비 온대 우산 챙겨", "점심 뭐 먹을까", "면접 준
         ("😊", "g3"),
         ("네에.", None),
         ("네네네", "g4"),
+        ("오늘 ㅋㅋ 면접에서 ㅋㅋ 떨어졌어 ㅋㅋ 너무 ㅋㅋ 속상하다", "g1"),
+        ("오늘 ㅠㅠ 면접에서 ㅠㅜ 떨어졌어 ㅠㅠ 너무 ㅎㅠ 속상하다", "g1"),
+        ("ﾤﾤ 오늘 면접에서 ﾾﾾ 떨어졌어 너무 ﾾﾤ 속상하다", "g1"),
+        ("\u3164".join("오늘 면접에서 떨어졌어 너무 속상하다"), "g1"),
+        (
+            "ㅇㅗㄴㅡㄹ ㅁㅕㄴㅈㅓㅂㅇㅔㅅㅓ ㄸㅓㄹㅇㅓㅈㅕㅆㅇㅓ ㄴㅓㅁㅜ ㅅㅗㄱㅅㅏㅇㅎㅏㄷㅏ",
+            "g1",
+        ),
+        ("진짜 웃겨", "g2"),
+        ("ㄴㅔ", "g4"),
+        ("네 ㅠㅠ", "g4"),
+        ("우승이다!!!", "g5"),  # two trigrams of four
+        ("ㅇㅋㅇㅋ~", "g6"),
+        ("ㅇㄷ", None),
+        ("엄마 들어 봐, 오늘 면접에서 떨어졌어 너무 속상하다. 이제 뭘 하면 좋을지 모르겠어", "g1"),
+        ("엄마 들어 봐, 오늘 면접에서 떨어졌어. 이제 뭘 하면 좋을지 정말 하나도 모르겠어", None),
+        ("오늘은 우리 팀이 드디어 우승이다 우승이라고 다들 난리가 났어", None),  # four are few
     ],
 )
 def test_a_golden_text_is_found_in_disguise(text: str, golden: str | None) -> None:
@@ -60,6 +79,29 @@ def test_an_overlap_stops_and_lists_the_pairs_without_the_golden_text() -> None:
     ]
     assert Firewall(GOLDEN).without(rows) == [rows[1]]
     Firewall(GOLDEN).check([rows[1]])
+
+
+def test_a_text_that_stands_among_what_trains_twice_is_told_of_once() -> None:
+    with pytest.raises(LeakageError, match=r"^1 texts .*\n  a ~ g4 \(1\.00\)$"):
+        Firewall(GOLDEN).check([Text("a", "네"), Text("a", "네")])
+
+
+def test_to_labels_of_people_what_laughs_and_what_weeps_are_two_texts() -> None:
+    assert leakage.normal("그래 ㅋㅋ") != leakage.normal("그래 ㅠㅠ")
+    assert leakage.bare("그래 ㅋㅋ") == leakage.bare("그래 ㅠㅠ") == leakage.normal("그래!")
+
+
+@pytest.mark.parametrize(
+    ("apart", "joined"),
+    [
+        ("ㅎㅏㄴㄱㅡㄹ", "한글"),
+        ("ㄷㅏㄺㅇㅣ ㅇㅓㅄㅇㅓ", "닭이없어"),
+        ("ㅇㅣㅆㄷㅏ 3ㅅㅣ", "있다3시"),
+        ("ㅅㅣㄹㅀ", "실"),  # no word: what is left over is left out
+    ],
+)
+def test_letters_typed_apart_are_joined(apart: str, joined: str) -> None:
+    assert leakage.bare(apart) == joined
 
 
 def test_a_long_list_of_pairs_is_cut() -> None:
