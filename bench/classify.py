@@ -18,7 +18,7 @@ from worker.batcher import Batcher
 from worker.classifier import Classifier, ModelId
 from worker.classify import Run
 from worker.engines import graph
-from worker.engines.export import weight_limit
+from worker.engines.kept import weight_limit
 from worker.engines.onnx import OnnxEngine
 from worker.limits import available_cores
 from worker.metrics import Metrics

@@ -11,7 +11,7 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 from worker import classifier
 from worker.classifier import ModelId
-from worker.engines import export
+from worker.engines import kept
 
 BAR: Final[dict[str, Any]] = {"desc": "publish", "unit": "step"}
 
@@ -51,7 +51,7 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
 
 def lacking(shipped: Path) -> str | None:
     """Why workers will not serve the model in `shipped` in int8; None where they will."""
-    found = export.shipped(shipped)
+    found = kept.shipped(shipped)
     if found is None:
         return "no int8 graph could be made for this kind of processor: fp32 serves, slower"
     stated, check = found.manifest, found.manifest.int8
@@ -68,5 +68,5 @@ def lacking(shipped: Path) -> str | None:
 
 def int8(shipped: Path) -> Int8Check | None:
     """What was found when the graph in `shipped` was made; None where there is none."""
-    found = export.shipped(shipped)
+    found = kept.shipped(shipped)
     return found.manifest.int8 if found else None

@@ -14,7 +14,7 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 from worker import classifier
 from worker.classifier import ModelId
-from worker.engines import EngineError, export
+from worker.engines import EngineError, export, kept
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_what_stops_int8_is_said_with_its_figures(
     shipped: Path, found: dict[str, object], told: str
 ) -> None:
     assert publish.lacking(shipped) is None
-    path = shipped / "engines" / export.key(shipped) / export.MANIFEST
+    path = shipped / "engines" / kept.key(shipped) / kept.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | found))
     assert f"int8 is refused, {told}" in str(publish.lacking(shipped))
 
@@ -95,11 +95,11 @@ def test_the_manifest_lists_the_graph_and_what_was_found(
 ) -> None:
     stated = promote.state(shipped, options, made_at="2026-11-25T04:00:00.000Z", metrics={})
     assert stated.int8 == publish.int8(shipped)
-    assert f"engines/{export.key(shipped)}/int8.onnx" in stated.files
+    assert f"engines/{kept.key(shipped)}/int8.onnx" in stated.files
 
 
 def test_a_spoilt_graph_is_made_anew_in_the_cache(shipped: Path, tmp_path: Path) -> None:
-    (shipped / "engines" / export.key(shipped) / "int8.onnx").write_bytes(b"spoilt")
+    (shipped / "engines" / kept.key(shipped) / "int8.onnx").write_bytes(b"spoilt")
     with capture_logs():
         classifier.load(shipped, ModelId("m", "1"), device="cpu", threads=1, cache=tmp_path / "c")
     assert list((tmp_path / "c" / "engines").iterdir())

@@ -18,9 +18,17 @@ from schemas.manifest import Int8Check, ModelManifest
 from worker import classifier as classifiers
 from worker import whole
 from worker.classifier import Classifier, ModelId
-from worker.engines import EngineError, OutOfMemoryError, Source, agreement, choice, export, graph
+from worker.engines import (
+    EngineError,
+    OutOfMemoryError,
+    Source,
+    agreement,
+    choice,
+    export,
+    graph,
+    kept,
+)
 from worker.engines.agreement import compare
-from worker.engines.export import Export
 from worker.settings import BUNDLED_MODEL
 
 from .fakes import FakeEngine
@@ -66,8 +74,8 @@ def test_the_bundled_model_brings_its_graph_for_one_kind_of_processor(
 ) -> None:
     found = []
     for limit in (63, 127):  # without VNNI and with it; the other kind makes its own
-        monkeypatch.setattr(export, "weight_limit", lambda limit=limit: limit)
-        found.append(export.shipped(BUNDLED_MODEL) is not None)
+        monkeypatch.setattr(kept, "weight_limit", lambda limit=limit: limit)
+        found.append(kept.shipped(BUNDLED_MODEL) is not None)
     assert sorted(found) == [False, True]
 
 
@@ -75,8 +83,8 @@ def test_what_was_found_stands_beside_the_graph(cache: Path, tmp_path: Path) -> 
     bare = tmp_path / "bare"
     shutil.copytree(BUNDLED_MODEL, bare, ignore=shutil.ignore_patterns("engines", "manifest.json"))
     load(bare, cache)
-    folder = cache / "engines" / export.key(bare)
-    found = export.ExportManifest.model_validate_json((folder / "manifest.json").read_bytes())
+    folder = cache / "engines" / kept.key(bare)
+    found = kept.ExportManifest.model_validate_json((folder / "manifest.json").read_bytes())
     assert found.int8.used
     assert found.int8.agreement >= 0.99
     assert abs(found.int8.macro_f1_delta) <= 0.002
@@ -202,7 +210,7 @@ def test_two_that_make_it_at_once_leave_one_whole_graph(
     judge(monkeypatch, AGREES)
     made, make = [], export.make
 
-    def counted(*given: Any) -> Export:  # noqa: ANN401
+    def counted(*given: Any) -> kept.Export:  # noqa: ANN401
         made.append(given)
         return make(*given)
 

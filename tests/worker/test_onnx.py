@@ -23,7 +23,7 @@ from worker.engines import (
     Tokens,
     graph,
 )
-from worker.engines.export import weight_limit
+from worker.engines.kept import weight_limit
 from worker.engines.onnx import OnnxEngine, pack
 from worker.engines.torch import TorchEngine
 from worker.limits import TooLargeError

@@ -1,29 +1,20 @@
 """Which engine a model gets on CPU: int8 where it was found to agree with fp32, or else fp32.
 
-The int8 graph is made once, checked, and kept with its manifest in a folder that is named by the
-hash of the model's files: in the model's own where its publisher put it there, or in the cache.
-fp32 graphs are written anew at each start, which is quick.
+The int8 graph is made once, checked, and kept (`kept`). fp32 graphs are written anew at each start,
+which is quick.
 """
 
 import hashlib
-import platform
-import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 import structlog
-from filelock import FileLock
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from schemas import manifest as model_manifest
-from schemas.manifest import Int8Check, ModelManifest, Sha256
-from schemas.record import Record
-from worker import whole
+from schemas.manifest import Int8Check, ModelManifest
 from worker.engines import (
     Engine,
     EngineError,
@@ -32,45 +23,17 @@ from worker.engines import (
     Tokens,
     agreement,
     first_line,
+    kept,
 )
 from worker.engines.onnx import OnnxEngine
 from worker.limits import TooLargeError, check_room, require_room
 
 log = structlog.get_logger(__name__)
 
-REVISION: Final = 1  # of what `graph.build` writes: another one makes every cached graph anew
 MAX_DIFFERENCE: Final = 1e-4  # of a logit, between PyTorch and the fp32 graph
 COMPARED: Final = 64  # messages on which those two are compared
 MAKING: Final = 4.5  # times the weights: what it takes to make and check the graphs
 OPENING: Final = 2.0  # times a graph that is in memory: to open it
-GRAPH: Final = "int8.onnx"
-MANIFEST: Final = "manifest.json"
-
-
-class ExportManifest(Record):
-    """What was found when the graphs of a model were made."""
-
-    schema_version: Literal[1] = 1
-    model_sha256: Sha256
-    """Of config, weights and tokenizer."""
-    golden_sha256: Sha256
-    """Of the file with the messages that the checks were made with."""
-    messages: int
-    difference: float
-    """The largest one between a logit of PyTorch's and of the fp32 graph's."""
-    exact: bool
-    """Whether the fp32 graph may serve."""
-    int8: Int8Check
-    graph_sha256: Sha256
-    """Of the int8 graph beside this file."""
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """A checked int8 graph."""
-
-    manifest: ExportManifest
-    graph: bytes
 
 
 def load(source: Source, precision: str, threads: int) -> Engine:
@@ -136,22 +99,17 @@ def _torch(source: Source, threads: int) -> Engine:
     return TorchEngine.load(source.folder, source.pad_id, "cpu", "fp32", threads)
 
 
-def _cached(source: Source, threads: int) -> Export:
+def _cached(source: Source, threads: int) -> kept.Export:
     """The model's export, from the cache or made and put there. Raises EngineError."""
-    known = _known(source)
-    if known is not None:
+    if known := kept.known(source):
         return known
-    folder = _place(source.cache, source.folder)
-    with suppress(OSError):  # told of below, where it is to be written
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    with _turn(folder):
-        known = _known(source)  # from whoever had the turn before
-        if known is not None:
+    with kept.turn(source):
+        if known := kept.known(source):  # from whoever had the turn before
             return known
         log.info("making the int8 graph and checking it; once for this model")
         export = make(source, threads)
         try:
-            _keep(export, folder)
+            kept.keep(export, source)
         except OSError as error:
             log.warning(
                 "the int8 graph is kept in memory only, and made again at the next start",
@@ -161,50 +119,7 @@ def _cached(source: Source, threads: int) -> Export:
         return export
 
 
-@contextmanager
-def _turn(folder: Path) -> Iterator[None]:
-    """One process after the other, so that all but the first find what that one made."""
-    with ExitStack() as held:
-        with suppress(OSError):  # nothing can be written there: each makes its own
-            held.enter_context(FileLock(folder.with_name(f".{folder.name}.lock")))
-        yield
-
-
-def _known(source: Source) -> Export | None:
-    """What came with the model, or is in the cache."""
-    return shipped(source.folder) or _read(_place(source.cache, source.folder))
-
-
-def shipped(model: Path) -> Export | None:
-    """The graph that came with the model in the folder `model`, if one for this processor did."""
-    return _read(_place(model, model))
-
-
-def _place(base: Path, model: Path) -> Path:
-    return base / "engines" / key(model)
-
-
-def _read(folder: Path) -> Export | None:
-    """The export in `folder`, unless it is spoilt."""
-    try:
-        manifest = ExportManifest.model_validate_json((folder / MANIFEST).read_bytes())
-        graph = (folder / GRAPH).read_bytes()
-    except (OSError, ValidationError):
-        return None
-    whole = hashlib.sha256(graph).hexdigest() == manifest.graph_sha256
-    return Export(manifest, graph) if whole else None
-
-
-def _keep(export: Export, folder: Path) -> None:
-    """Beside `folder` first, so that what stands there is always whole. Raises OSError."""
-    with whole.making(folder) as partial:
-        (partial / GRAPH).write_bytes(export.graph)
-        (partial / MANIFEST).write_text(export.manifest.model_dump_json(indent=1), encoding="utf-8")
-        if folder.exists() and _read(folder) is None:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def make(source: Source, threads: int) -> Export:
+def make(source: Source, threads: int) -> kept.Export:
     """Write both graphs and check them: fp32 against PyTorch, int8 against fp32.
 
     Raises EngineError, InferenceError.
@@ -217,14 +132,14 @@ def make(source: Source, threads: int) -> Export:
     # One engine after the other: of a large model, two are more than there may be room for.
     expected = agreement.logits_of(_fp32(source, threads), rows)
     apart = _apart(source, threads, rows, expected)
-    int8 = graph.build(source.folder, weight_limit())
+    int8 = graph.build(source.folder, kept.weight_limit())
     check = agreement.compare(
         expected,
         agreement.logits_of(OnnxEngine.load(int8, "int8", threads), rows),
         [source.labels.index(emotion) for emotion in golden.emotions],
     )
-    manifest = ExportManifest(
-        model_sha256=model_hash(source.folder),
+    manifest = kept.ExportManifest(
+        model_sha256=kept.model_hash(source.folder),
         golden_sha256=golden.sha256,
         messages=len(rows),
         difference=apart,
@@ -232,7 +147,7 @@ def make(source: Source, threads: int) -> Export:
         int8=check,
         graph_sha256=hashlib.sha256(int8).hexdigest(),
     )
-    return Export(manifest, int8)
+    return kept.Export(manifest, int8)
 
 
 def require(difference: float) -> None:
@@ -243,7 +158,7 @@ def require(difference: float) -> None:
 
 def _checked_fp32(source: Source, threads: int) -> Engine:
     """The fp32 graph, for whoever wants no int8. Raises EngineError."""
-    known, engine = _known(source), _fp32(source, threads)
+    known, engine = kept.known(source), _fp32(source, threads)
     if known is None:
         log.info("checking the fp32 graph beside PyTorch")
         rows = source.encode(agreement.read_golden().texts)
@@ -267,33 +182,3 @@ def _apart(
     if not np.isfinite(apart):
         raise EngineError("the model returns NaN or infinity")
     return apart
-
-
-def key(folder: Path) -> str:
-    """Name of the folder of the cache: the same only where the same graph would be made."""
-    return f"{model_hash(folder)[:32]}-{REVISION}-{weight_limit()}"
-
-
-def model_hash(folder: Path) -> str:
-    """A hash of all that decides the model's answers."""
-    digest = hashlib.sha256()
-    names = ["config.json", "tokenizer.json", "vocab.txt"]
-    for path in [*(folder / name for name in names), *sorted(folder.glob("*.safetensors"))]:
-        if path.exists():
-            with path.open("rb") as file:
-                digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
-
-
-def weight_limit() -> int:
-    """The largest int8 weight that this processor multiplies without overflow.
-
-    Without VNNI, x86 adds pairs of products in 16 bits; half the range keeps them from saturating.
-    """
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        return 127
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return 63
-    return 127 if "avx512_vnni" in flags or "avx_vnni" in flags else 63
