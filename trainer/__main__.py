@@ -6,14 +6,14 @@ Heavy libraries are imported where they are needed, so that --help and mistakes 
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from schemas.arguments import Parser
 from trainer import __version__
-from trainer.settings import TrainerSettings
+from trainer.settings import TrainerSettings, check
 from worker import settings
 from worker.settings import KafkaSettings, SettingsError
 
@@ -64,8 +64,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--no-promote", action="store_true", help="compare, and leave it at that")
     add("schedule", "run by TRAINER_CRON, or when TRAINER_MIN_SAMPLES wait", _schedule)
     add("collect", "the review topic → a snapshot; commits once it is durable", _collect)
-    for name, help_, file, replaced, stage in STAGES:
-        one = add(name, help_, _stage(file, stage))
+    for name, help_, file, replaced, reads, stage in STAGES:
+        one = add(name, help_, _stage(file, reads, stage))
         one.add_argument("file", nargs="?", type=Path, metavar=file.upper(), help=replaced)
         if name in {"pseudo-label", "select"}:
             one.add_argument(
@@ -87,13 +87,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# A stage's command, what it does, the file that it may be given, what that replaces, and its work.
-STAGES: Final[tuple[tuple[str, str, str, str, Callable[["Lineage"], object]], ...]] = (
+# The settings that name what a student is made from.
+TAUGHT: Final = ("golden", "labelled", "teacher")
+CHOSEN: Final = (*TAUGHT, "unlabelled")
+FITTED: Final = (*CHOSEN, "student")
+ALL: Final = (*FITTED, "registry")
+# Those that are not looked at where a command is given this.
+INSTEAD: Final = {
+    "labelled": {"labelled"},
+    "texts": {"unlabelled"},
+    "training": {"unlabelled", "teacher"},
+    "teacher": {"teacher"},
+}
+
+# A stage's command, what it does, the file that it may be given, what that replaces, the settings
+# that name what it reads, and its work.
+Stage = tuple[str, str, str, str, tuple[str, ...], Callable[["Lineage"], object]]
+STAGES: Final[tuple[Stage, ...]] = (
     (
         "teach",
         "labelled data → a teacher",
         "labelled",
         "in place of TRAINER_LABELLED",
+        TAUGHT,
         lambda lineage: lineage.teacher,
     ),
     (
@@ -101,6 +117,7 @@ STAGES: Final[tuple[tuple[str, str, str, str, Callable[["Lineage"], object]], ..
         "the teacher's opinion of unlabelled texts",
         "texts",
         "in place of what was collected and TRAINER_UNLABELLED",
+        CHOSEN,
         lambda lineage: lineage.pseudo,
     ),
     (
@@ -108,6 +125,7 @@ STAGES: Final[tuple[tuple[str, str, str, str, Callable[["Lineage"], object]], ..
         "which of them to believe",
         "pseudo",
         "in place of what pseudo-label left",
+        CHOSEN,
         lambda lineage: lineage.selected,
     ),
     (
@@ -115,6 +133,7 @@ STAGES: Final[tuple[tuple[str, str, str, str, Callable[["Lineage"], object]], ..
         "the selected → a student",
         "training",
         "in place of what select left",
+        FITTED,
         lambda lineage: lineage.candidate,
     ),
 )
@@ -128,14 +147,21 @@ def _positive(text: str) -> int:
 
 
 def _with_recipe(
-    work: Callable[["Recipe"], object], *, alone: bool = True, **given: Path | None
+    work: Callable[["Recipe"], object],
+    *,
+    alone: bool = True,
+    reads: Collection[str] = (),
+    **given: Path | None,
 ) -> int:
     """Do `work`, and tell each failure in a line of its own; `alone` in the folder of the stages.
 
-    `given`: as of `sources.Given`. What uses the registry only, or reads only, does not mind a fit
-    that is under way.
+    `reads`: the settings that name what it needs; what is wrong with them is told before the work
+    of hours. `given`: as of `sources.Given`, in place of some. What uses the registry only, or
+    reads only, does not mind a fit that is under way. Raises SettingsError.
     """
     kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
+    instead = {each for name, path in given.items() if path for each in INSTEAD.get(name, ())}
+    check(options, *(name for name in reads if name not in instead))
     from trainer import problems, recipe, sources, stage  # noqa: PLC0415
     from worker import kafka  # noqa: PLC0415
 
@@ -166,7 +192,8 @@ def _run(arguments: argparse.Namespace) -> int:
     return _with_recipe(
         lambda recipe: recipe.run(
             collecting=not arguments.no_collect, promoting=not arguments.no_promote
-        )
+        ),
+        reads=ALL,
     )
 
 
@@ -174,7 +201,9 @@ def _collect(_: argparse.Namespace) -> int:
     return _with_recipe(lambda recipe: recipe.collect())
 
 
-def _stage(file: str, stage: Callable[["Lineage"], object]) -> Callable[[argparse.Namespace], int]:
+def _stage(
+    file: str, reads: Collection[str], stage: Callable[["Lineage"], object]
+) -> Callable[[argparse.Namespace], int]:
     def command(arguments: argparse.Namespace) -> int:
         teacher = getattr(arguments, "teacher", None)
         if arguments.file and not arguments.file.is_file():
@@ -182,7 +211,7 @@ def _stage(file: str, stage: Callable[["Lineage"], object]) -> Callable[[argpars
         if teacher and not teacher.is_dir():
             raise SettingsError([f"{teacher} is no folder"])
         given = {file: arguments.file, "teacher": teacher}
-        return _with_recipe(lambda recipe: stage(recipe.lineage), **given)
+        return _with_recipe(lambda recipe: stage(recipe.lineage), reads=reads, **given)
 
     return command
 
@@ -197,7 +226,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         model = arguments.model or recipe.lineage.candidate.folder / "model"
         print(recipe.lineage.measured(model).table)
 
-    return _with_recipe(work)
+    return _with_recipe(work, reads=("golden",) if arguments.model else FITTED)
 
 
 def _compare(_: argparse.Namespace) -> int:
@@ -208,19 +237,23 @@ def _compare(_: argparse.Namespace) -> int:
         found = recipe.gate.compare()
         print(compare.describe(found) if found else "there is no champion to compare with yet")
 
-    return _with_recipe(work)
+    return _with_recipe(work, reads=ALL)
 
 
 def _promote(_: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.promote())
+    return _with_recipe(lambda recipe: recipe.promote(), reads=ALL)
 
 
 def _adopt(arguments: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.gate.adopt(arguments.model))
+    return _with_recipe(
+        lambda recipe: recipe.gate.adopt(arguments.model), reads=("golden", "registry")
+    )
 
 
 def _rollback(arguments: argparse.Namespace) -> int:
-    return _with_recipe(lambda recipe: recipe.gate.rollback(arguments.version), alone=False)
+    return _with_recipe(
+        lambda recipe: recipe.gate.rollback(arguments.version), alone=False, reads=("registry",)
+    )
 
 
 def _report(_: argparse.Namespace) -> int:
@@ -229,6 +262,7 @@ def _report(_: argparse.Namespace) -> int:
 
 def _schedule(_: argparse.Namespace) -> int:
     kafka_settings, options = settings.load_both(KafkaSettings, TrainerSettings)
+    check(options, *ALL)
     from trainer import schedule  # noqa: PLC0415
     from worker import kafka  # noqa: PLC0415
 
@@ -246,7 +280,9 @@ def _review(arguments: argparse.Namespace) -> int:
             lambda recipe: review.export(recipe, arguments.file, arguments.limit), alone=False
         )
     if arguments.do == "import":
-        return _with_recipe(lambda recipe: review.take_in(recipe, arguments.file))
+        return _with_recipe(
+            lambda recipe: review.take_in(recipe, arguments.file), reads=("golden",)
+        )
     # A terminal that somebody left open keeps no scheduled run waiting.
     return _with_recipe(lambda recipe: review.label(recipe, arguments.limit), alone=False)
 

@@ -1,5 +1,6 @@
 """The gate: the student meets the champion, and where it is better the alias moves to it."""
 
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from trainer import compare, evaluate, promote, publish
 from trainer.compare import Comparison, Contender, Floors, Verdict
 from trainer.lineage import Lineage
 from trainer.promote import AnnounceError
-from trainer.registry import Registry, RegistryError
+from trainer.registry import AliasError, Registry, RegistryError
 from trainer.settings import FLOORS
 from trainer.stage import Done, Numbers
 
@@ -127,6 +128,7 @@ class Gate:
         store = Registry(self.options.registry, self.options.name)
         standing = store.alias(alias)
         if standing and standing.version == stated.version:
+            promote.mend(self.published.folder / "model", stated, self.options)
             self.lineage.say(f"promote: {standing.version} serves already")
             comparison = self.compare()
             verdict = comparison.verdict if comparison else "promote"
@@ -170,12 +172,14 @@ class Gate:
         """
         from worker import registry  # noqa: PLC0415
 
-        standing = Registry(self.options.registry, self.options.name).alias(self.options.alias)
+        store = Registry(self.options.registry, self.options.name)
+        standing = store.alias(self.options.alias, mending=True)
         if standing:
             raise RegistryError(
                 f"{standing.alias} points at {standing.version} already: what follows it has to "
                 "pass the gate (`promote`), or was there before (`rollback VERSION`)"
             )
+        replaced = _replaced(store, self.options.alias)
         model = registry.resolve(spec).folder
         measured = self.lineage.evaluated(model)
         shipped = self.shipped(model).folder / "model"
@@ -184,6 +188,8 @@ class Gate:
             shipped, self.options, made_at=made_at, metrics=measured.manifest.numbers, parent=spec
         )
         promotion = promote.promote(shipped, stated, self.options, expected=None)
+        if replaced:
+            print(f"adopt: {replaced}", file=sys.stderr)  # noqa: T201  (a warning)
         self.lineage.say(f"adopt: {self.options.alias} is {promotion.version} now")
         self._tell(promotion)
         return promotion
@@ -191,7 +197,8 @@ class Gate:
     def rollback(self, version: str | None) -> ModelPromotion:
         """Move the alias back, and tell. Raises RegistryError, AnnounceError."""
         alias = self.options.alias
-        before = Registry(self.options.registry, self.options.name).alias(alias)
+        store = Registry(self.options.registry, self.options.name)
+        before = store.alias(alias, mending=version is not None)
         promotion = promote.rollback(self.options, version)
         there = f"rollback: {alias} is {promotion.version}"
         if before and before.version == promotion.version:
@@ -215,3 +222,16 @@ class Gate:
     def _tell(self, promotion: ModelPromotion) -> None:
         if self.options.announce:
             promote.announce(promotion, self._connection, self.options)
+
+
+def _replaced(store: Registry, alias: str) -> str | None:
+    """What is lost for good where `alias` is pointed at a first version. Raises RegistryError."""
+    try:
+        store.alias(alias)
+    except AliasError:
+        return f"what stood in the place of {alias} was no ModelPromotion; it was written anew"
+    versions = store.versions()
+    if versions and not store.aliases():
+        known = ", ".join(versions)
+        return f"{alias} pointed at nothing, though {known} stands in the registry; it was lost"
+    return None

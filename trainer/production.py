@@ -1,13 +1,15 @@
 """What the review samples say of all messages, and of the models that answered them (pure).
 
-Every sample weighs the inverse of the chance that it was in the end looked at.
+Every sample weighs the inverse of the chance that it was chosen with.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from schemas.emotion import EMOTIONS
 from schemas.record import Record
@@ -17,6 +19,10 @@ from trainer.scores import Floats
 from trainer.settings import TrainerSettings
 
 ENOUGH: Final = 30  # labelled samples of a model, or texts, to estimate anything
+OF_EACH: Final = 10  # labelled samples of a stratum that counts, to say anything of the whole
+COUNTS: Final = 0.05  # share of the messages from which on a stratum does
+DRAWS: Final = 10_000  # of an interval's distribution
+UNKNOWN: Final = 0.5  # right, and as much wrong, that Jeffreys' prior knows of
 
 Triple = tuple[float, float, float]
 Sample = Mapping[str, Any]
@@ -27,9 +33,10 @@ class Production(Record):
 
     samples: int
     prior: dict[str, Triple]
-    """Share of each emotion among all messages, by the serving model."""
+    """Share of each emotion among all messages, by the serving model; empty without random ones."""
     text_drift_auc: Triple | None
-    class_divergence: Triple
+    class_divergence: Triple | None
+    """Also None without random samples: the low-margin ones alone are like no other messages."""
 
 
 class Served(Record):
@@ -53,12 +60,12 @@ def describe(
     if min(len(incoming), len(trained)) >= ENOUGH:
         texts = [row.text for row in trained]
         auc = drift.text_auc(texts, incoming, options.resamples, options.seed)
-    prior, divergence = _classes(samples, trained, options)
+    classes = _classes(samples, trained, options) if _has_random(samples) else None
     return Production(
         samples=len(samples),
-        prior={name: each.triple for name, each in zip(EMOTIONS, prior, strict=True)},
+        prior={name: each.triple for name, each in classes[0].items()} if classes else {},
         text_drift_auc=auc.triple if auc else None,
-        class_divergence=divergence.triple,
+        class_divergence=classes[1].triple if classes else None,
     )
 
 
@@ -67,9 +74,9 @@ def thinned(samples: Sequence[Sample], seed: int) -> list[Sample]:
 
     A low-margin one, which was certain to be taken, stays as seldom as others were taken.
     """
-    if not any(row["reason"] == "random" for row in samples):
+    if not _has_random(samples):
         return []
-    chances = np.array([float(row["inclusion_probability"]) for row in samples])
+    chances = _inclusion(samples)
     stays = np.random.default_rng(seed).random(len(samples)) < chances.min() / chances
     return [row for row, each in zip(samples, stays.tolist(), strict=True) if each]
 
@@ -91,56 +98,120 @@ def served(
         answers[row["model_version"]].append(row)
     first = champion or next(iter(answers), None)
     versions = dict.fromkeys([first, *answers] if first else [])
-    found = [_served(each, answers[each], labels, options) for each in versions]
+    found = [_served(each, answers[each], labels, options.seed) for each in versions]
     return [each for each in found if each.labelled or each.version == first]
 
 
+@dataclass(frozen=True, slots=True)
+class Stratum:
+    """The samples of one `reason`; the labelled ones of them stand for all the messages of it."""
+
+    chosen: Floats
+    """The inclusion probability of each sample."""
+    labelled: Floats
+    """Of each labelled one."""
+    right: NDArray[np.bool_]
+    """Whether people agree with the answer, of each labelled one."""
+
+    @property
+    def messages(self) -> float:
+        """How many it has, as estimated from its samples."""
+        return float((1 / self.chosen).sum())
+
+    @property
+    def share(self) -> float:
+        """Of its messages, how many are answered right."""
+        weights = 1 / self.labelled
+        return float(weights[self.right].sum() / weights.sum())
+
+    def drawn(self, draws: np.random.Generator) -> tuple[Floats, Floats]:
+        """(messages, share) as they may be, given what is there; (`DRAWS`,) each."""
+        messages = np.zeros(DRAWS)
+        for chance, count in zip(*np.unique(self.chosen, return_counts=True), strict=True):
+            messages += count + draws.negative_binomial(count, chance, DRAWS)  # and those left out
+        weights = 1 / self.labelled
+        trials = float(weights.sum() ** 2 / (weights**2).sum())
+        hits = self.share * trials
+        return messages, draws.beta(hits + UNKNOWN, trials - hits + UNKNOWN, DRAWS)
+
+
 def _served(
-    version: str, samples: Sequence[Sample], labels: Mapping[str, str], options: TrainerSettings
+    version: str, samples: Sequence[Sample], labels: Mapping[str, str], seed: int
 ) -> Served:
-    """The labelled ones of each stratum stand for all of it, so each has to have some."""
     labelled = [row for row in samples if row["id"] in labels]
-    strata = [{row["reason"] for row in rows} for rows in (samples, labelled)]
-    accuracy = None
-    if len(labelled) >= ENOUGH and strata[0] == strata[1]:
-        right = np.array([labels[row["id"]] == row["emotion"] for row in labelled])
-        chances = _chances(samples, labelled)
-        found = scores.weighted_share(right, chances, options.resamples, options.seed)
-        accuracy = found.triple
+    strata = [
+        _stratum([row for row in samples if row["reason"] == reason], labels)
+        for reason in sorted({row["reason"] for row in samples})
+    ]
+    enough = len(labelled) >= ENOUGH and _are_enough(strata)
     return Served(
         version=version,
         samples=len(samples),
         labelled=len(labelled),
         of_random=sum(row["reason"] == "random" for row in labelled),
-        accuracy=accuracy,
+        accuracy=accuracy(strata, seed).triple if enough else None,
     )
 
 
-def _chances(samples: Sequence[Sample], labelled: Sequence[Sample]) -> Floats:
-    """Of each labelled sample: chosen by the worker, and then labelled within its stratum."""
-    share = {
-        reason: sum(row["reason"] == reason for row in labelled)
-        / max(sum(row["reason"] == reason for row in samples), 1)
-        for reason in ("low_margin", "random")
-    }
-    return np.array([float(r["inclusion_probability"]) * share[r["reason"]] for r in labelled])
+def _stratum(samples: Sequence[Sample], labels: Mapping[str, str]) -> Stratum:
+    labelled = [row for row in samples if row["id"] in labels]
+    return Stratum(
+        chosen=_inclusion(samples),
+        labelled=_inclusion(labelled),
+        right=np.array([labels[row["id"]] == row["emotion"] for row in labelled], dtype=bool),
+    )
+
+
+def _inclusion(samples: Sequence[Sample]) -> Floats:
+    return np.array([float(row["inclusion_probability"]) for row in samples])
+
+
+def _are_enough(strata: Sequence[Stratum]) -> bool:
+    """Whether each stratum has labels, and one that counts as many as it takes."""
+    whole = sum(each.messages for each in strata)
+    return all(
+        len(each.right) >= (OF_EACH if each.messages >= COUNTS * whole else 1) for each in strata
+    )
+
+
+def accuracy(strata: Sequence[Stratum], seed: int) -> scores.Interval:
+    """The share of all messages that are answered right, with its 95 % interval.
+
+    The stratified estimate. Its interval is of Jeffreys' posterior of each stratum's share, which
+    holds for few labels and shares near 1, where the bootstrap's is too short (Brown, Cai &
+    DasGupta 2001), with the effective number of labels (Franco et al. 2019), and of how many
+    messages each stratum has; both are drawn, and combined draw by draw.
+    """
+    sizes = np.array([each.messages for each in strata])
+    value = float(sizes @ [each.share for each in strata] / sizes.sum())
+    draws = np.random.default_rng(seed)
+    messages, shares = np.array([each.drawn(draws) for each in strata]).swapaxes(0, 1)
+    found = (messages * shares).sum(axis=0) / messages.sum(axis=0)
+    low, high = np.percentile(found, [2.5, 97.5])
+    return scores.Interval(value, min(value, float(low)), max(value, float(high)))
+
+
+def _has_random(samples: Sequence[Sample]) -> bool:
+    return any(row["reason"] == "random" for row in samples)
 
 
 def _classes(
     samples: Sequence[Sample], trained: Sequence[Labelled], options: TrainerSettings
-) -> tuple[list[scores.Interval], scores.Interval]:
+) -> tuple[dict[str, scores.Interval], scores.Interval]:
     """The share of each emotion now, and how far the shares are from the labelled data's."""
     emotions = [row["emotion"] for row in samples]
-    inclusion = [float(row["inclusion_probability"]) for row in samples]
-    now = np.array(list(drift.prior(emotions, inclusion).values()))
+    inclusion = _inclusion(samples)
+    now = np.array(list(drift.prior(emotions, inclusion.tolist()).values()))
     known = scores.indices(row.emotion for row in trained)
     before: Floats = np.bincount(known, minlength=len(EMOTIONS)) / len(trained)
     resamples, seed = options.resamples, options.seed
-    shares = scores.weighted_shares(scores.indices(emotions), np.array(inclusion), resamples, seed)
+    shares = scores.weighted_shares(scores.indices(emotions), inclusion, resamples, seed)
     draws = np.random.default_rng(seed + 1)  # apart from those of the shares
     labelled = draws.multinomial(len(trained), before, size=resamples) / len(trained)
     divergence = scores.distance(
         float(drift.class_divergence(before, now)), drift.class_divergence(labelled, shares)
     )
-    prior = [scores.interval(float(now[k]), shares[:, k]) for k in range(len(EMOTIONS))]
+    prior = {
+        str(name): scores.interval(float(now[k]), shares[:, k]) for k, name in enumerate(EMOTIONS)
+    }
     return prior, divergence

@@ -30,18 +30,26 @@ def promote(
 ) -> ModelPromotion:
     """Put the version into the registry and move the alias from `expected` to it.
 
-    Raises RegistryError; the alias is unmoved then.
+    Where nothing is expected, an alias that cannot be made out is written anew. Raises
+    RegistryError; the alias is unmoved then.
     """
     store = Registry(options.registry, options.name)
     with store.alone():
         store.put(model, stated)
-        standing = store.alias(options.alias)
+        standing = store.alias(options.alias, mending=expected is None)
         if standing and standing.version == expected:
             # A rollback that was killed before it moved the alias decided nothing.
             store.reinstate(options.alias, standing.version)
         return store.move(
             options.alias, stated.version, expected=expected, metrics=stated.metrics, now=_now()
         )
+
+
+def mend(model: Path, stated: ModelManifest, options: TrainerSettings) -> None:
+    """Write the version that serves already anew, if it is damaged. Raises RegistryError."""
+    store = Registry(options.registry, options.name)
+    with store.alone():
+        store.put(model, stated)
 
 
 def state(
@@ -78,10 +86,11 @@ def rollback(options: TrainerSettings, version: str | None = None) -> ModelPromo
 
     What it pointed at is withdrawn: the gate promotes it no more. Done again, as after a failure
     to tell Kafka, it changes nothing: without a `version` it never goes on to a withdrawn one.
+    With one, an alias that cannot be made out is written anew.
     """
     store, alias = Registry(options.registry, options.name), options.alias
     with store.alone():
-        standing = store.alias(alias)
+        standing = store.alias(alias, mending=version is not None)
         if standing is None and version is None:
             raise RegistryError(f"{alias} points at nothing yet: nothing to roll back")
         there = standing.version if standing else None
@@ -105,8 +114,8 @@ def announce(
 
     async def send() -> None:
         producer = AIOKafkaProducer(**connection, enable_idempotence=True)
-        await producer.start()
         try:
+            await producer.start()
             await producer.send_and_wait(
                 options.models_topic,
                 promotion.model_dump_json().encode(),

@@ -24,35 +24,58 @@ from schemas.manifest import Int8Check, ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import lock, stage
 from worker import storage
+from worker.settings import SettingsError
 
 BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
+CHECKING: Final[dict[str, Any]] = {"desc": "check the version", "unit": "file", "delay": 1.0}
 
 
 class RegistryError(Exception):
     """The registry cannot be used so; the message is one clear line, and the alias is unmoved."""
 
 
+class AliasError(RegistryError):
+    """What stands in an alias's place is none: half a file, or somebody else's."""
+
+
 class Registry:
     """The models called `name` at `url`, any fsspec URL."""
 
     def __init__(self, url: str, name: str) -> None:
-        """Raises RegistryError for a URL that nothing here can open."""
+        """Raises SettingsError for a URL of no kind that is installed here, RegistryError."""
         try:
             self._files, root = fsspec.core.url_to_fs(url)
-        except storage.errors(ImportError, ValueError) as error:
+        except (ImportError, ValueError) as error:
+            message = f"TRAINER_REGISTRY: {url} cannot be opened: {_line(error)}"
+            raise SettingsError([message]) from error
+        except storage.errors() as error:
             raise RegistryError(f"{url} cannot be opened: {_line(error)}") from error
         self._root = str(root).rstrip("/")
         self.name = name
+        self._sound: set[str] = set()  # versions whose files were found to be as stated
 
-    def alias(self, alias: str) -> ModelPromotion | None:
-        """What `alias` points at; None where it was never set. Raises RegistryError."""
+    def alias(self, alias: str, *, mending: bool = False) -> ModelPromotion | None:
+        """What `alias` points at; None where it was never set.
+
+        Raises RegistryError; AliasError where that is no promotion, which is None to who is
+        `mending` it.
+        """
         path = self._alias(alias)
         self._forget(path)
         try:
             return ModelPromotion.model_validate_json(self._files.cat_file(path))
         except FileNotFoundError:
             return None
-        except storage.errors(ValidationError) as error:
+        except ValidationError as error:
+            if mending:
+                return None
+            known = ", ".join(self.versions()) or "none"
+            message = (
+                f"{path} is no ModelPromotion; `python -m trainer rollback VERSION` writes it "
+                f"anew (there are: {known})"
+            )
+            raise AliasError(message) from error
+        except storage.errors() as error:
             raise RegistryError(f"{path} cannot be read: {_line(error)}") from error
 
     def aliases(self) -> list[str]:
@@ -78,10 +101,18 @@ class Registry:
                 self._files.rm_file(path)
 
     def require(self, version: str) -> None:
-        """Raises RegistryError unless `version` is there, whole."""
+        """Raises RegistryError unless `version` is there, each file as its manifest says.
+
+        Its files are read once, with a bar: nothing but who is `alone` writes to them meanwhile.
+        """
+        if version in self._sound:
+            return
         if not self._is_whole(version):
             known = ", ".join(self.versions()) or "none"
             raise RegistryError(f"no version {version} of {self.name} (there are: {known})")
+        if damage := self._damage(version):
+            raise RegistryError(f"{damage}; restore that file from a copy, or name another version")
+        self._sound.add(version)
 
     def previous(self, standing: ModelPromotion) -> ModelPromotion | None:
         """What the alias pointed at before `standing`; None where that is not there (any more).
@@ -104,31 +135,42 @@ class Registry:
         return str(self._files.unstrip_protocol(f"{self._root}/{self.name}/{version}"))
 
     def put(self, folder: Path, stated: ModelManifest) -> str:
-        """Upload a version, with a bar, unless it is there; its manifest's hash.
+        """Upload a version, with a bar, unless it is there and sound; its manifest's hash.
 
         Call it while `alone`.
 
-        Raises RegistryError.
+        Raises RegistryError, also where what was uploaded reads otherwise.
         """
-        target = f"{self._root}/{self.name}/{stated.version}"
+        version = stated.version
+        if not self._is_whole(version):
+            self._upload(folder, stated)
+        elif self._damage(version):
+            kept = self._stated(version)
+            # Aliases know a manifest by its hash: one that states the same files stays as it is.
+            self._upload(folder, kept if kept and kept.files == stated.files else stated)
+        else:
+            self._sound.add(version)
+        self.require(version)
+        return self._hash(version)
+
+    def _upload(self, folder: Path, stated: ModelManifest) -> None:
+        target = self._folder(stated.version)
         with _in_one_line(f"{target} cannot be written"):
-            if not self._is_whole(stated.version):
-                self._remove(target)
-                self._files.makedirs(target, exist_ok=True)
-                sizes = {name: (folder / name).stat().st_size for name in stated.files}
-                with tqdm(total=sum(sizes.values()), **BAR) as bar:
-                    for name, size in sizes.items():
-                        self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
-                        self._files.put_file(str(folder / name), f"{target}/{name}")
-                        bar.update(size)
-                if gone := [each for each in sizes if not self._files.exists(f"{target}/{each}")]:
-                    message = f"{target}/{gone[0]} is gone: another trainer took this one for dead"
-                    raise RegistryError(message)
-                if isinstance(self._files, LocalFileSystem):
-                    stage.sync_all(Path(target))  # before the manifest says that all is there
-                body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
-                self._write(self._manifest(stated.version), body)
-        return self._hash(stated.version)
+            self._remove(target)
+            self._files.makedirs(target, exist_ok=True)
+            sizes = {name: (folder / name).stat().st_size for name in stated.files}
+            with tqdm(total=sum(sizes.values()), **BAR) as bar:
+                for name, size in sizes.items():
+                    self._files.makedirs(f"{target}/{name}".rpartition("/")[0], exist_ok=True)
+                    self._files.put_file(str(folder / name), f"{target}/{name}")
+                    bar.update(size)
+            if gone := [each for each in sizes if not self._files.exists(f"{target}/{each}")]:
+                message = f"{target}/{gone[0]} is gone: another trainer took this one for dead"
+                raise RegistryError(message)
+            if isinstance(self._files, LocalFileSystem):
+                stage.sync_all(Path(target))  # before the manifest says that all is there
+            body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
+            self._write(self._manifest(stated.version), body)
 
     def move(
         self,
@@ -141,9 +183,10 @@ class Registry:
     ) -> ModelPromotion:
         """Point `alias` at a version, if it still points at `expected`. Call it while `alone`.
 
-        Raises RegistryError, also where another trainer moved it since.
+        An alias that cannot be made out points at nothing. Raises RegistryError, also where another
+        trainer moved it since, or the version's files are not as its manifest says.
         """
-        standing = self.alias(alias)
+        standing = self.alias(alias, mending=expected is None)
         there = standing.version if standing else None
         if there != expected:
             message = (
@@ -217,14 +260,54 @@ class Registry:
     def _is_whole(self, version: str) -> bool:
         return self._exists(self._manifest(version))
 
+    def _stated(self, version: str) -> ModelManifest | None:
+        """The manifest of a version that has one; None where that is none. Raises RegistryError."""
+        path = self._manifest(version)
+        with _in_one_line(f"{path} cannot be read"):
+            body = self._files.cat_file(path)
+        try:
+            return ModelManifest.model_validate_json(body)
+        except ValidationError:
+            return None
+
+    def _damage(self, version: str) -> str | None:
+        """Which file of a version is not as its manifest says, and how; None where all are.
+
+        A file that the manifest does not know counts: workers refuse the version for it.
+
+        Raises RegistryError.
+        """
+        stated, folder = self._stated(version), self._folder(version)
+        if stated is None:
+            return f"{self._manifest(version)} is no manifest of a model"
+        with _in_one_line(f"{folder} cannot be listed"):
+            there = {str(path) for path in self._files.find(folder)}
+        files = {f"{folder}/{name}": sha256 for name, sha256 in stated.files.items()}
+        if others := sorted(there - files.keys() - {self._manifest(version)}):
+            return f"{others[0]} is none of the files of {version}"
+        for path, sha256 in tqdm(files.items(), **CHECKING):
+            if path not in there:
+                return f"{path} is missing"
+            if self._sha256(path) != sha256:
+                return f"{path} is damaged: it has not the hash that {manifest.FILE_NAME} states"
+        return None
+
+    def _sha256(self, path: str) -> str:
+        self._forget(path)  # its size, too
+        with _in_one_line(f"{path} cannot be read"), self._files.open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
     def _hash(self, version: str) -> str:
         path = self._manifest(version)
         with _in_one_line(f"{path} cannot be read"):
             body = self._files.cat_file(path)
         return hashlib.sha256(body).hexdigest()
 
+    def _folder(self, version: str) -> str:
+        return f"{self._root}/{self.name}/{version}"
+
     def _manifest(self, version: str) -> str:
-        return f"{self._root}/{self.name}/{version}/{manifest.FILE_NAME}"
+        return f"{self._folder(version)}/{manifest.FILE_NAME}"
 
     def _alias(self, alias: str) -> str:
         return f"{self._root}/aliases/{alias}.json"

@@ -1,7 +1,8 @@
 """Labels of people: the most valuable samples out, their labels in, or one key an emotion."""
 
+import codecs
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -23,11 +24,14 @@ EXPORTS: Final = (".json", ".jsonl")
 IMPORTS: Final = (".json", *dataset.KINDS)
 HELP: Final = "  ".join(f"{key} {name}" for key, name in KEYS.items()) + "  s skip  u undo  q quit"
 
+ANNOTATED: Final = "annotation_id"  # in each row of a flat export of Label Studio
+CONTROL: Final = "emotion"  # what Label Studio calls our question
+
 # Label Studio's project settings for the exported tasks.
 LABEL_STUDIO: Final = "\n".join(
     [
         '<View><Text name="text" value="$text"/>',
-        '<Choices name="emotion" toName="text" choice="single" showInLine="true">',
+        f'<Choices name="{CONTROL}" toName="text" choice="single" showInLine="true">',
         *(
             f'  <Choice value="{name}" hotkey="{number}"/>'
             for number, name in enumerate(EMOTIONS, start=1)
@@ -91,17 +95,25 @@ def _shuffled(name: str) -> bytes:
 
 
 def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Label Studio tasks, each with what the model says as a prediction."""
+    """Label Studio tasks, each with what the model says as a prediction.
+
+    The sample's id stands there twice: in its flat exports a task's number replaces `id`.
+    """
     return [
         {
-            "data": {"text": row["text"], "id": row["id"], "reason": row["reason"]},
+            "data": {
+                "text": row["text"],
+                "id": row["id"],
+                "sample_id": row["id"],
+                "reason": row["reason"],
+            },
             "predictions": [
                 {
                     "model_version": f"{row['model_name']} {row['model_version']}",
                     "score": row["confidence"],
                     "result": [
                         {
-                            "from_name": "emotion",
+                            "from_name": CONTROL,
                             "to_name": "text",
                             "type": "choices",
                             "value": {"choices": [row["emotion"]]},
@@ -115,21 +127,67 @@ def tasks(samples: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def labels_of(exported: Sequence[dict[str, Any]], path: Path) -> list[Labelled]:
-    """Labels from a Label Studio export; cancelled and empty answers are none. Raises DataError."""
+    """Labels from a Label Studio export, JSON or JSON-MIN. Raises DataError.
+
+    Cancelled and empty answers are none; of several to a task the latest counts.
+    """
     if not isinstance(exported, list):
         raise DataError(f"{path} is no list of tasks")
+    if all(isinstance(each, dict) and ANNOTATED in each for each in exported):
+        return flat_labels_of(exported, path)
     found = []
     for number, task in enumerate(exported, start=1):
+        where = f"{path}: task {number}"
         try:
-            data = task["data"]
-            answers = [each for each in task["annotations"] if not each.get("was_cancelled")]
-            results = answers[-1]["result"] if answers else []
-            if results:
-                (emotion,) = results[0]["value"]["choices"]
-                found.append(Labelled(str(data["id"]), str(data["text"]), str(emotion)))
+            data, emotion = task["data"], _answer(task["annotations"])
+            if emotion:
+                found.append(_labelled(data.get("sample_id") or data["id"], data, emotion, where))
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise DataError(f"{path}: task {number} is no task of ours with annotations") from None
+            raise DataError(f"{where} is no task of ours with annotations") from None
     return found
+
+
+def flat_labels_of(rows: Sequence[Mapping[str, Any]], path: Path) -> list[Labelled]:
+    """Labels from Label Studio's JSON-MIN, CSV or TSV: a row an annotation. Raises DataError."""
+    found = []
+    for number, row in sorted(enumerate(rows, start=1), key=lambda each: _when(each[1])):
+        if not row.get("sample_id"):
+            raise DataError(
+                f"{path}: row {number} has no sample_id, and its id is Label Studio's own number "
+                "of the task: export the project as JSON instead"
+            )
+        if row.get(CONTROL):
+            where = f"{path}: row {number}"
+            found.append(_labelled(row["sample_id"], row, row[CONTROL], where))
+    return found
+
+
+def _answer(annotations: Sequence[Mapping[str, Any]]) -> str | None:
+    """The latest choice. Raises AttributeError, KeyError, TypeError, ValueError."""
+    given = sorted((each for each in annotations if not each.get("was_cancelled")), key=_when)
+    said = [choice for each in given if (choice := _choice(each["result"]))]
+    return said[-1] if said else None
+
+
+def _choice(results: Sequence[Mapping[str, Any]]) -> str | None:
+    """What was chosen, our question before others that a project may have added."""
+    choices = [each for each in results if each.get("value", {}).get("choices")]
+    if not choices:
+        return None
+    (emotion,) = min(choices, key=lambda each: each.get("from_name") != CONTROL)["value"]["choices"]
+    return str(emotion)
+
+
+def _when(annotation: Mapping[str, Any]) -> str:
+    """When it was given: times of one export are written alike, and those without one tie."""
+    return str(annotation.get("updated_at") or "")
+
+
+def _labelled(name: object, data: Mapping[str, Any], emotion: object, where: str) -> Labelled:
+    text = data.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise DataError(f"{where} has a label and no text")
+    return Labelled(str(name), text, str(emotion))
 
 
 def export(recipe: "Recipe", path: Path, limit: int) -> None:
@@ -163,20 +221,37 @@ def take_in(recipe: "Recipe", path: Path) -> None:
         raise SettingsError([f"{path}: the name must end in one of {', '.join(IMPORTS)}"])
     if not path.is_file():
         raise SettingsError([f"{path} is no file"])
-    if path.suffix == ".json":
-        try:
-            found = labels_of(orjson.loads(path.read_bytes()), path)
-        except (OSError, orjson.JSONDecodeError) as error:
-            raise DataError(f"{path} cannot be read: {error}") from None
-    else:
-        rows = [row for row in dataset.read_rows(path) if row.get("emotion")]
-        found = [Labelled(row["id"], row["text"], str(row["emotion"])) for row in rows]
+    found = _of_json(path) if path.suffix == ".json" else _of_table(path)
     if unknown := sorted({row.emotion for row in found} - set(EMOTIONS)):
         raise DataError(f"{path} has unknown labels: {', '.join(unknown)}")
     golden = sum(1 for _ in recipe.lineage.sources.firewall.overlaps(found))
     add(recipe.options.work, *found)
     left_out = f"; {golden} of them repeat golden texts, so nothing trains on them"
     recipe.say(f"review: {len(found)} labels taken in from {path}{left_out if golden else ''}")
+
+
+def _of_json(path: Path) -> list[Labelled]:
+    try:
+        exported = orjson.loads(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+    except (OSError, orjson.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    return labels_of(exported, path)
+
+
+def _of_table(path: Path) -> list[Labelled]:
+    rows = dataset.read_table(path)
+    if ANNOTATED in rows[0]:
+        if path.suffix == ".tsv":
+            rows = [row | {"text": _unquoted(str(row.get("text", "")))} for row in rows]
+        return flat_labels_of(rows, path)
+    rows = [row for row in dataset.read_rows(path) if row.get("emotion")]
+    return [Labelled(row["id"], row["text"], str(row["emotion"])) for row in rows]
+
+
+def _unquoted(text: str) -> str:
+    """A text as it was before Label Studio wrote its TSV; in files of ours nothing is quoted."""
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if quoted else text
 
 
 def add(work: Path, *rows: Labelled) -> None:

@@ -18,7 +18,8 @@ GRID: Final = tuple(round(0.50 + 0.05 * step, 2) for step in range(10))  # 0.50 
 ERROR: Final = 0.05  # chance that a bound is wrong, for all thresholds of a class together
 LEAST_PRIOR: Final = 0.01  # added to each class's share: samples are few, and no class is absent
 NEVER: Final = 2.0  # a threshold that no confidence reaches
-QUOTA_SLACK: Final = 1.2  # a class may be so much more frequent than in the random stratum
+QUOTA_SLACK: Final = 1.2  # a class may be so much more frequent than among the messages
+ROUNDING: Final = 1e-9  # a quota of 5 rows that comes out as 4.999999999999999 is one of 5
 MAX_REPEATS: Final = 10  # a human label is repeated so often at most
 PER_TEXT: Final = 1  # equal texts count once: a flood of one message teaches one message
 
@@ -39,7 +40,7 @@ class Policy:
 
     heat: float  # temperature
     thresholds: Mapping[str, float]  # least calibrated confidence a class
-    quota: Mapping[str, float]  # largest share of a class, of what is accepted
+    quota: Mapping[str, float]  # largest share of a class where something of each is accepted
 
 
 def seed_filter(rows: Sequence[Pseudo], min_confidence: float, min_margin: float) -> list[Pseudo]:
@@ -72,9 +73,7 @@ def learn(
             if lower_bound(*_effective(weights[taken], labels[taken] == place)) >= target
         ]
         thresholds[emotion] = min(passing, default=NEVER)
-    quota: dict[str, float] = {
-        name: min(1.0, QUOTA_SLACK * prior.get(name, 0.0)) for name in EMOTIONS
-    }
+    quota = {str(name): QUOTA_SLACK * prior.get(name, 0.0) for name in EMOTIONS}
     return Policy(heat, thresholds, quota)
 
 
@@ -115,13 +114,30 @@ def calibrated_filter(rows: Sequence[Pseudo], policy: Policy) -> list[Pseudo]:
         if scores.max() >= policy.thresholds[row.pred_emotion]
     ]
     accepted = _once_a_text(accepted)
-    room = {name: math.ceil(share * len(accepted)) for name, share in policy.quota.items()}
+    room = _room(Counter(row.pred_emotion for row in accepted), policy.quota)
     kept: list[Pseudo] = []
     for row in sorted(accepted, key=lambda row: (-row.pred_conf, row.id)):
         if room[row.pred_emotion] > 0:
             room[row.pred_emotion] -= 1
             kept.append(row)
     return kept
+
+
+def _room(counts: Mapping[str, int], quota: Mapping[str, float]) -> dict[str, int]:
+    """How many of each class to keep, of `counts`: the most that leave none beyond its quota.
+
+    Quotas are shares of what is kept, and the classes of which nothing is accepted have no part in
+    them; a single row of a class is always within. They sum to more than 1, so there is such a
+    whole: the largest is found from above, as a cut of one class makes less of the others' quotas.
+    """
+    whole = sum(quota[name] for name in counts)
+    caps = {name: min(1.0, QUOTA_SLACK * quota[name] / whole) if whole else 0.0 for name in counts}
+    room, total = dict(counts), -1
+    while total != sum(room.values()):
+        total = sum(room.values())
+        most = {name: max(int(cap * total + ROUNDING), cap > 0) for name, cap in caps.items()}
+        room = {name: min(count, most[name]) for name, count in counts.items()}
+    return room
 
 
 def _rescored(row: Pseudo, scores: Floats) -> Pseudo:

@@ -1,14 +1,17 @@
 """Every setting of the trainer: its unit, its default, and how to tune it."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from worker.settings import ENV_FILE, Topic
+from trainer.dataset import KINDS
+from worker.settings import ENV_FILE, SettingsError, Topic
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
+HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -111,6 +114,63 @@ class TrainerSettings(BaseSettings):
             message = "TRAINER_HUMAN_SHARE and TRAINER_REPLAY_SHARE together are more than 1"
             raise ValueError(message)
         return self
+
+
+def check(options: TrainerSettings, *reads: str) -> None:
+    """Look whether what the settings `reads` name is there, and whether `work` may be a folder.
+
+    Whether the hub has a model, and a store answers, only the work itself can tell.
+
+    Raises SettingsError.
+    """
+    found = ((name, _wrong(name, getattr(options, name))) for name in ("work", *reads))
+    if mistakes := [f"TRAINER_{name.upper()}: {wrong}" for name, wrong in found if wrong]:
+        raise SettingsError(mistakes)
+
+
+def _wrong(name: str, value: Path | str | None) -> str | None:
+    try:
+        if name == "work":
+            return _no_folder(Path(str(value)))
+        if name == "registry":
+            return _no_store(str(value))
+        if isinstance(value, Path):
+            return _no_table(value)
+        return None if value is None else _no_model(value)
+    except OSError as error:
+        return f"{value} cannot be looked at: {error.strerror}"
+
+
+def _no_folder(path: Path) -> str | None:
+    """One that is not there yet is made, unless a file is in its way."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    return None if there.is_dir() else f"{there} is a file; name a folder"
+
+
+def _no_store(url: str) -> str | None:
+    """Whether something here can open it; that is not tried."""
+    from fsspec import get_filesystem_class  # noqa: PLC0415  (lazy: brings the store's library)
+
+    try:
+        for each in url.split("::"):
+            kind, mark, _ = each.partition("://")
+            if mark:
+                get_filesystem_class(kind)
+    except (ImportError, ValueError) as error:
+        return f"{url} cannot be opened: {error}"
+    return None
+
+
+def _no_table(path: Path) -> str | None:
+    if not path.is_file():
+        return f"{path} is no file"
+    known = path.suffix in KINDS
+    return None if known else f"{path}: the name must end in one of {', '.join(KINDS)}"
+
+
+def _no_model(spec: str) -> str | None:
+    known = Path(spec).is_dir() or HUB_ID.fullmatch(spec)
+    return None if known else f"{spec} is no folder, and no Hugging Face id either"
 
 
 # Which settings decide what a stage makes: another value makes it anew.

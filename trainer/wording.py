@@ -10,7 +10,7 @@ from trainer import compare, gate, scores, stage
 from trainer.evaluate import Evaluation, Triple
 from trainer.facts import Facts
 from trainer.lineage import LEFT_OUT
-from trainer.production import ENOUGH, Served
+from trainer.production import ENOUGH, OF_EACH, Served
 
 
 def title(facts: Facts) -> str:
@@ -79,13 +79,15 @@ def _accuracy(one: Served) -> str:
     labels = f"{one.labelled} human labels ({one.of_random} of the random stratum)"
     if one.accuracy:
         return f"{with_interval(one.accuracy)} from {labels}"
-    return f"{labels} are too few; {ENOUGH} are needed, and some of each stratum"
+    return f"{labels} are too few; {ENOUGH} are needed, and {OF_EACH} of them of each stratum"
 
 
 def _messages(facts: Facts) -> list[str]:
     found = facts.production
     if found is None:
         return ["no new review samples in this run"]
+    if not found.prior or found.class_divergence is None:
+        return ["no random sample among the new ones: they say nothing of all messages"]
     shares = ", ".join(
         f"{name} {share:.1%} ({low:.1%} to {high:.1%})"
         for name, (share, low, high) in found.prior.items()

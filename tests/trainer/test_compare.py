@@ -187,7 +187,6 @@ def test_without_a_champion_compare_says_so(
     [
         ("golden", "text\temotion\n글\t설렘\n", "has unknown labels: '설렘'"),
         ("labelled", "text\n글\n", "has no column emotion"),
-        ("labelled", None, "cannot be read: No such file"),
     ],
 )
 def test_files_that_make_no_sense_are_one_line_and_exit_code_1(
@@ -197,12 +196,11 @@ def test_files_that_make_no_sense_are_one_line_and_exit_code_1(
     capsys: pytest.CaptureFixture[str],
     *,
     setting: str,
-    content: str | None,
+    content: str,
     complaint: str,
 ) -> None:
     path = tmp_path / "other.tsv"
-    if content:
-        path.write_text(content)
+    path.write_text(content)
     capsys.readouterr()
     other = champion.model_copy(update={setting: path})
     assert command(other, monkeypatch, "compare") == 1

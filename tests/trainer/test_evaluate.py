@@ -80,7 +80,6 @@ def test_the_command_measures_a_folder_prints_the_table_and_keeps_what_it_found(
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
-        (None, "cannot be read: No such file or directory"),
         ("id\temotion\n1\t기쁨\n", "has no column text"),
         ("id\ttext\n1\t글\n", "has no column emotion (it has id, text)"),
         ("id\temotion\ttext\n1\t설렘\t글\n", "has unknown labels: '설렘'; the six are 분노"),
@@ -94,12 +93,11 @@ def test_a_golden_file_that_makes_no_sense_is_one_line_and_exit_code_1(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     *,
-    content: str | None,
+    content: str,
     complaint: str,
 ) -> None:
     golden = tmp_path / "other.tsv"
-    if content:
-        golden.write_text(content)
+    golden.write_text(content)
     other = options.model_copy(update={"golden": golden})
     assert command(other, monkeypatch, "evaluate", str(tiny_model)) == 1
     (line,) = capsys.readouterr().err.splitlines()
@@ -210,7 +208,7 @@ class Slow:
     """A classifier that takes so many seconds a text; each other batch, it is held up."""
 
     def __init__(self, clock: Clock, device: str, seconds: float) -> None:
-        self.engine = SimpleNamespace(name=f"fake-{device}")
+        self.engine = SimpleNamespace(name=f"fake-{device}", multiple=1)
         self.clock = clock
         self.seconds = seconds
         self.batches = 0

@@ -4,11 +4,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schemas import manifest
 from schemas.emotion import EMOTIONS
-from trainer import dataset, facts, history, production, promote, review, stage
+from trainer import dataset, facts, history, production, promote, review, stage, wording
 from trainer.dataset import Labelled
 from trainer.history import Run
 from trainer.lineage import Lineage
@@ -16,6 +17,7 @@ from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 
 from .conftest import chat
+from .test_report import FACTS
 
 
 def samples(
@@ -68,6 +70,56 @@ def test_the_interval_holds_the_truth_about_nineteen_times_of_twenty(
     assert held >= 88
 
 
+def covered(low: int, random: int, runs: int = 300) -> float:
+    """How often the interval holds the truth where 95 % are right, and so many are labelled."""
+    draws = np.random.default_rng(low)
+    held = 0
+    for number in range(runs):
+        is_low = draws.random(3000) < 0.1
+        right = np.where(is_low, draws.random(3000) < 0.5, draws.random(3000) < 0.95)
+        chosen = ~is_low & (draws.random(3000) < 0.05)
+        strata = [
+            production.Stratum(
+                chosen=np.full(int(stratum.sum()), chance),
+                labelled=np.full(count, chance),
+                right=draws.permutation(right[stratum])[:count],
+            )
+            for stratum, chance, count in ((is_low, 1.0, low), (chosen, 0.05, random))
+        ]
+        found = production.accuracy(strata, number)
+        assert found.low <= found.value <= found.high
+        held += found.low <= right.mean() <= found.high
+    return held / runs
+
+
+@pytest.mark.parametrize(("low", "random"), [(20, 20), (30, 60)])
+def test_the_interval_holds_the_truth_with_few_labels_and_nearly_all_of_them_right(
+    low: int, random: int
+) -> None:
+    assert covered(low, random) >= 0.93
+
+
+def test_all_right_is_not_certain() -> None:
+    """The bootstrap of labels that are all right has no width."""
+    rows, people, _ = samples(3000, 1, 1.0, 1.0)
+    (found,) = production.served(rows, people[:60], "1", TrainerSettings())
+    assert found.accuracy is not None
+    assert found.accuracy[0] == found.accuracy[2] == 1.0
+    assert 0.8 < found.accuracy[1] < 0.99
+
+
+def test_a_rate_that_was_changed_between_counts_each_sample_by_its_own() -> None:
+    """900 messages of which one in ten was taken, all wrong, and 100 of which each was."""
+    chances = np.array([0.1] * 90 + [1.0] * 100)
+    stratum = production.Stratum(chances, chances, chances == 1.0)
+    assert stratum.messages == pytest.approx(1000)
+    assert stratum.share == pytest.approx(0.1)
+    messages, shares = stratum.drawn(np.random.default_rng(1))
+    assert messages.mean() == pytest.approx(1000, rel=0.01)
+    assert messages.std() == pytest.approx(90, rel=0.1)  # of 90, each for 10
+    assert shares.mean() == pytest.approx(0.1, abs=0.01)
+
+
 def test_versions_are_not_mixed_and_the_champion_comes_first(options: TrainerSettings) -> None:
     old, of_old, bad = samples(20_000, 1, 0.2, 0.5, version="1")
     new, of_new, good = samples(20_000, 2, 0.6, 0.95, version="2")
@@ -117,6 +169,40 @@ def test_labels_of_one_stratum_say_nothing_of_the_other(
     assert found.accuracy is None
 
 
+@pytest.mark.parametrize("reason", ["random", "low_margin"])
+@pytest.mark.parametrize(("count", "told"), [(9, False), (10, True)])
+def test_a_few_labels_of_a_stratum_do_not_stand_for_it(
+    options: TrainerSettings, reason: str, count: int, *, told: bool
+) -> None:
+    rows, people, _ = samples(2000, 1, 0.4, 0.9)
+    inside = {row["id"] for row in rows if row["reason"] == reason}
+    few = [row for row in people if row.id in inside][:count]
+    others = [row for row in people if row.id not in inside][:40]
+    (found,) = production.served(rows, [*few, *others], "1", options)
+    assert (found.accuracy is not None) == told
+
+
+def test_a_stratum_of_hardly_any_messages_needs_hardly_any_labels(options: TrainerSettings) -> None:
+    rows, people, _ = samples(20_000, 1, 0.4, 0.9)
+    low = [row for row in rows if row["reason"] == "low_margin"][:100]  # of 16,100 messages
+    part = [*low, *(row for row in rows if row["reason"] == "random")]
+    known = {row["id"] for row in (*low[:1], *part[100:160])}
+    labelled = [row for row in people if row.id in known]
+    (found,) = production.served(part, labelled, "1", options)
+    assert (found.labelled, found.accuracy is not None) == (61, True)
+
+
+def test_without_random_samples_nothing_is_said_of_all_messages(options: TrainerSettings) -> None:
+    rows, _, _ = samples(2000, 1, 0.4, 0.9)
+    low = [row for row in rows if row["reason"] == "low_margin"]
+    found = production.describe(low, chat(60, 1), options)
+    assert (found.samples, found.prior) == (len(low), {})
+    assert (found.class_divergence, found.text_drift_auc) == (None, None)
+    told = wording.production(FACTS.model_copy(update={"production": found}))
+    assert told[-1] == "no random sample among the new ones: they say nothing of all messages"
+    assert not any("emotions of all messages" in line for line in told)
+
+
 def test_what_a_finished_run_trained_on_still_tells_how_good_its_answers_were(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings
 ) -> None:
@@ -163,9 +249,11 @@ def test_shares_and_drift_of_production_have_intervals(options: TrainerSettings)
     assert all(low < value < high < low + 0.1 for value, low, high in found.prior.values())
     held = [low <= 1 / 6 <= high for _, low, high in found.prior.values()]
     assert sum(held) >= 5
+    assert found.class_divergence is not None
     assert found.class_divergence[1] < 0.001
     skewed = [row | {"emotion": EMOTIONS[0]} if n % 2 else row for n, row in enumerate(rows)]
     other = production.describe(skewed, chat(60, 1), options)
+    assert other.class_divergence is not None
     assert other.class_divergence[1] > found.class_divergence[2]
 
 

@@ -27,7 +27,7 @@ from worker import registry as workers
 from worker.config import ModelError
 from worker.metrics import Metrics
 from worker.promotions import Promotions
-from worker.settings import WorkerSettings
+from worker.settings import SettingsError, WorkerSettings
 
 from .commands import Listening, command, without_rights
 from .conftest import full_after, s3_at
@@ -430,7 +430,7 @@ def test_a_kind_of_registry_that_is_not_installed_is_one_line(
     tiny_model: Path, options: TrainerSettings
 ) -> None:
     bad = options.model_copy(update={"registry": "nosuch://bucket"})
-    with pytest.raises(RegistryError, match="nosuch") as caught:
+    with pytest.raises(SettingsError, match="TRAINER_REGISTRY: nosuch") as caught:
         put(tiny_model, bad)
     assert "\n" not in str(caught.value)
 
@@ -504,3 +504,134 @@ def test_a_version_that_another_trainer_put_into_a_store_is_seen_at_once(
     body = elsewhere.cat_file(f"{root}/aliases/champion.json")
     elsewhere.pipe_file(f"{root}/aliases/tried.json", body)
     assert store.alias("tried") == first
+
+
+def spoil(given: TrainerSettings, version: str, name: str, body: bytes | None) -> str:
+    """Change a stored file, or remove it; where it lies."""
+    files, root = fsspec.core.url_to_fs(given.registry)
+    path = f"{root}/{given.name}/{version}/{name}"
+    if body is None:
+        files.rm_file(path)
+    else:
+        files.pipe_file(path, body)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "body", "complaint"),
+    [
+        ("model.safetensors", b"", "is damaged: it has not the hash"),
+        ("config.json", None, "is missing"),
+        ("other.bin", b"", "is none of the files of"),
+        (FILE_NAME, b"", "is no manifest of a model"),
+    ],
+)
+def test_nothing_moves_to_a_version_whose_stored_files_are_damaged(
+    tiny_model: Path, given: TrainerSettings, name: str, body: bytes | None, complaint: str
+) -> None:
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    path = spoil(given, first.version, name, body)
+    store = Registry(given.registry, given.name)
+    for version in (None, first.version):
+        with pytest.raises(RegistryError, match=f"{path} {complaint}") as caught:
+            promote.rollback(given, version)
+        assert str(caught.value).endswith(
+            "; restore that file from a copy, or name another version"
+        )
+        assert "\n" not in str(caught.value)
+    with store.alone(), pytest.raises(RegistryError, match=complaint):
+        store.move("champion", first.version, expected=second.version, metrics={}, now=NOW)
+    assert store.alias("champion") == second
+    assert not store.is_withdrawn("champion", second.version)
+
+
+@pytest.mark.parametrize(
+    ("name", "body"), [("model.safetensors", b""), ("config.json", None), (FILE_NAME, b"")]
+)
+def test_a_damaged_version_that_is_put_again_is_written_anew(
+    tiny_model: Path, given: TrainerSettings, name: str, body: bytes | None
+) -> None:
+    first = put(tiny_model, given)
+    spoil(given, first.version, name, body)
+    again = put(tiny_model, given, expected=first.version)
+    assert (again.version, again.sha256) == (first.version, first.sha256)
+    assert workers.resolve(f"registry:{given.registry}#champion").model.version == first.version
+
+
+def test_what_an_alias_says_of_a_damaged_version_is_true_once_it_is_written_anew(
+    tiny_model: Path, given: TrainerSettings
+) -> None:
+    """Another run of the same model states other figures; the alias knows the old ones' hash."""
+    first = put(tiny_model, given)
+    spoil(given, first.version, "model.safetensors", b"")
+    stated = promote.state(tiny_model, given, made_at="2026-11-24T05:00:00.000Z", metrics={})
+    promote.mend(tiny_model, stated, given)
+    assert Registry(given.registry, given.name).alias("champion") == first
+    assert workers.resolve(f"registry:{given.registry}#champion").model.version == first.version
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"name": "maum"}'])
+def test_an_alias_that_is_damaged_says_what_mends_it_and_that_does(
+    tiny_model: Path, given: TrainerSettings, body: bytes
+) -> None:
+    first = put(tiny_model, given)
+    second = put(tiny_model, given, "2026-11-25", expected=first.version)
+    files, root = fsspec.core.url_to_fs(given.registry)
+    path = f"{root}/aliases/champion.json"
+    files.pipe_file(path, body)
+    told = f"{path} is no ModelPromotion; `python -m trainer rollback VERSION` writes it anew"
+    with pytest.raises(RegistryError, match=told) as caught:
+        promote.rollback(given)
+    assert f"(there are: {first.version}, {second.version})" in str(caught.value)
+    with pytest.raises(RegistryError, match=told):
+        put(tiny_model, given, "2026-11-26", expected=second.version)
+    assert files.cat_file(path) == body
+    moved = promote.rollback(given, first.version)
+    assert (moved.version, moved.previous_version) == (first.version, None)
+    assert Registry(given.registry, given.name).alias("champion") == moved
+
+
+def test_the_command_mends_a_damaged_alias(
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quiet = options.model_copy(update={"announce": False})
+    first = put(tiny_model, quiet)
+    capsys.readouterr()
+    (Path(quiet.registry) / "aliases/champion.json").write_bytes(b"")
+    assert command(quiet, monkeypatch, "rollback") == 1
+    assert capsys.readouterr().err.count("\n") == 1
+    assert command(quiet, monkeypatch, "rollback", first.version) == 0
+    assert f"rollback: champion is {first.version} now" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"{", "adopt: what stood in the place of champion was no ModelPromotion"),
+        (None, "adopt: champion pointed at nothing, though {} stands in the registry"),
+    ],
+)
+def test_adopting_in_place_of_an_alias_that_is_lost_says_so(
+    tiny_model: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    body: bytes | None,
+    told: str,
+) -> None:
+    quiet = options.model_copy(update={"announce": False})
+    before = put(tiny_model, quiet)
+    alias = Path(quiet.registry) / "aliases/champion.json"
+    alias.unlink()
+    if body:
+        alias.write_bytes(body)
+    assert command(quiet, monkeypatch, "adopt", str(tiny_model)) == 0
+    assert told.format(before.version) in capsys.readouterr().err
+    standing = Registry(quiet.registry, quiet.name).alias("champion")
+    assert standing is not None
+    assert standing.version != before.version

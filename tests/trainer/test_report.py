@@ -66,8 +66,8 @@ FACTS = Facts(
 
 def test_every_figure_stands_with_its_interval() -> None:
     figures = [MODEL.ece, MODEL.brier, MODEL.slices[0].accuracy, MODEL.slices[0].macro_f1]
-    figures += [*MODEL.intervals.values(), PRODUCTION.class_divergence]
-    figures += [each for each in (PRODUCTION.text_drift_auc, SERVED[1].accuracy) if each]
+    drift = (PRODUCTION.text_drift_auc, PRODUCTION.class_divergence)
+    figures += [*MODEL.intervals.values(), *filter(None, (*drift, SERVED[1].accuracy))]
     for written in (page.page(FACTS), markdown.markdown(FACTS)):
         for value, low, high in figures:
             assert f"{value} ({low} to {high})" in written

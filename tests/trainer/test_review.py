@@ -1,5 +1,7 @@
 """Labels of people: what they are asked, and that nothing they said is lost."""
 
+import codecs
+import csv
 import json
 import os
 import pty
@@ -186,6 +188,122 @@ def test_label_studio_gets_tasks_and_gives_labels(given: Recipe, tmp_path: Path)
     assert {row.id for row in history.labels(given.options.work)} == expected
 
 
+ANSWERED = {"result": [{"value": {"choices": ["기쁨"]}}]}
+KINDS = (".json", ".csv", ".tsv")
+
+
+def flat(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Rows as Label Studio writes them: JSON-MIN, CSV, TSV."""
+    if path.suffix == ".json":
+        path.write_text(json.dumps(rows))
+        return path
+    with path.open("w", encoding="utf-8", newline="") as file:
+        tab = "\t" if path.suffix == ".tsv" else ","
+        writer = csv.DictWriter(file, rows[0], delimiter=tab)
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def annotated(
+    tasks: list[dict[str, Any]], emotion: str, day: str = "2026-11-26"
+) -> list[dict[str, Any]]:
+    """Its flat rows of a project: the task's number takes the place of `data.id`."""
+    return [
+        task["data"]
+        | {"id": number, "emotion": emotion, "annotation_id": 100 + number, "annotator": 1}
+        | {"updated_at": f"{day}T10:00:00.000000Z"}
+        for number, task in enumerate(tasks, start=1)
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_flat_exports_of_two_projects_lose_no_label(
+    given: Recipe, tmp_path: Path, kind: str
+) -> None:
+    tasks = review.tasks([row(number) for number in range(10)])
+    for part in (tasks[:5], tasks[5:]):
+        review.take_in(given, flat(tmp_path / f"export{kind}", annotated(part, "기쁨")))
+    assert [(each.id, each.text, each.emotion) for each in history.labels(given.options.work)] == [
+        (task["data"]["id"], task["data"]["text"], "기쁨") for task in tasks
+    ]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_flat_export_without_our_ids_is_one_line_and_adds_nothing(
+    given: Recipe, tmp_path: Path, kind: str
+) -> None:
+    rows = annotated(review.tasks([row(1)]), "기쁨")
+    del rows[0]["sample_id"]
+    with pytest.raises(DataError, match=r"row 1 has no sample_id, .*: export the project as JSON"):
+        review.take_in(given, flat(tmp_path / f"export{kind}", rows))
+    assert history.labels(given.options.work) == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_several_annotations_in_a_flat_export_the_latest_counts_and_an_empty_one_is_none(
+    given: Recipe, tmp_path: Path, kind: str
+) -> None:
+    tasks = review.tasks([row(1)])
+    rows = [
+        *annotated(tasks, "기쁨", "2026-11-26"),
+        *annotated(tasks, "분노", "2026-11-25"),
+        *annotated(tasks, "", "2026-11-27"),
+    ]
+    review.take_in(given, flat(tmp_path / f"export{kind}", rows))
+    assert [each.emotion for each in history.labels(given.options.work)] == ["기쁨"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_quotation_marks_of_a_text_are_those_that_were_written(
+    given: Recipe, tmp_path: Path, kind: str
+) -> None:
+    texts = ['"응" 이라고 "응"', "그냥", '"']
+    tasks = review.tasks([row(n) | {"text": text} for n, text in enumerate(texts)])
+    review.take_in(given, flat(tmp_path / f"export{kind}", annotated(tasks, "기쁨")))
+    assert [each.text for each in history.labels(given.options.work)] == texts
+
+
+def choice(emotion: str, name: str = "emotion") -> dict[str, Any]:
+    return {"from_name": name, "type": "choices", "value": {"choices": [emotion]}}
+
+
+@pytest.mark.parametrize(
+    ("annotations", "expected"),
+    [
+        ([{"result": [{"value": {"text": ["?"]}}, choice("기쁨")]}], "기쁨"),
+        ([{"result": [{"type": "relation"}, choice("좋음", "quality"), choice("기쁨")]}], "기쁨"),
+        ([{"result": [choice("기쁨")]}, {"result": []}], "기쁨"),
+        ([{"result": [choice("기쁨")]}, {"result": [{"value": {"text": ["?"]}}]}], "기쁨"),
+        (
+            [
+                {"result": [choice("기쁨")], "updated_at": "2026-11-26T10:00:00.000000Z"},
+                {"result": [choice("분노")], "updated_at": "2026-11-25T10:00:00.000000Z"},
+            ],
+            "기쁨",
+        ),
+        ([{"result": [choice("분노")]}, {"result": [choice("기쁨")]}], "기쁨"),
+    ],
+)
+def test_the_latest_choice_counts_wherever_it_stands(
+    given: Recipe, tmp_path: Path, annotations: list[dict[str, Any]], expected: str
+) -> None:
+    tasks = [task | {"annotations": annotations} for task in review.tasks([row(1)])]
+    path = tmp_path / "export.json"
+    path.write_bytes(codecs.BOM_UTF8 + json.dumps(tasks).encode())
+    review.take_in(given, path)
+    assert [each.emotion for each in history.labels(given.options.work)] == [expected]
+
+
+def test_tasks_of_an_earlier_export_have_their_id_alone(given: Recipe, tmp_path: Path) -> None:
+    (task,) = review.tasks([row(1)])
+    del task["data"]["sample_id"]
+    path = tmp_path / "export.json"
+    path.write_text(json.dumps([task | {"annotations": [{"result": [choice("기쁨")]}]}]))
+    review.take_in(given, path)
+    assert [each.id for each in history.labels(given.options.work)] == ["chat-0-1"]
+
+
 def test_json_lines_go_out_and_come_back(given: Recipe, tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
     review.export(given, path, 3)
@@ -204,6 +322,22 @@ def test_json_lines_go_out_and_come_back(given: Recipe, tmp_path: Path) -> None:
         ("a.json", "[{}]", "task 1 is no task of ours"),
         ("a.json", "3", "is no list of tasks"),
         ("a.json", '[{"data": {}, "annotations": [3]}]', "task 1 is no task of ours"),
+        (
+            "a.json",
+            '[{"data": {}, "annotations": [{"result": [{"value": {"choices": ["기쁨"]}}]}]}]',
+            "task 1 is no task of ours",
+        ),
+        (
+            "a.json",
+            '[{"annotation_id": 1, "sample_id": 1, "text": " ", "emotion": "기쁨"}]',
+            "row 1 has a label and no text",
+        ),
+        (
+            "a.json",
+            json.dumps([{"data": {"id": 1, "text": " "}, "annotations": [ANSWERED]}]),
+            "task 1 has a label and no text",
+        ),
+        ("a.csv", "annotation_id,sample_id,text,emotion\n1,1, ,기쁨", "row 1 has a label and no"),
         ("a.jsonl", '{"id": "1", "text": "글", "emotion": "설렘"}', "unknown labels: 설렘"),
         ("a.jsonl", '{"text": "글", "emotion": 3}', "unknown labels: 3"),
         ("a.jsonl", '{"text": "글", "emotion": ["기쁨"]}', "unknown labels: \\['기쁨'\\]"),

@@ -96,14 +96,59 @@ def test_the_bound_is_wrong_as_seldom_as_it_says() -> None:
 
 
 def test_no_class_is_taken_beyond_its_quota_and_the_surest_come_first() -> None:
-    quota: dict[str, float] = dict.fromkeys(EMOTIONS, 0.1)
-    quota[EMOTIONS[0]] = 0.5
+    """Both are as frequent among the messages: half of what is accepted, and 1.2 of that."""
+    quota: dict[str, float] = dict.fromkeys(EMOTIONS, 0.12)
     policy = Policy(1.0, dict.fromkeys(EMOTIONS, 0.5), quota)
     rows = [row(n, 0, 0.6 + n / 1000) for n in range(90)] + [row(n, 5) for n in range(90, 100)]
     accepted = select.calibrated_filter(rows, policy)
     taken = Counter(each.pred_emotion for each in accepted)
-    assert taken == {EMOTIONS[0]: 50, EMOTIONS[5]: 10}
-    assert min(each.pred_conf for each in accepted if each.pred_emotion == EMOTIONS[0]) > 0.639
+    assert taken == {EMOTIONS[0]: 15, EMOTIONS[5]: 10}  # 0.6 of 25
+    assert min(each.pred_conf for each in accepted if each.pred_emotion == EMOTIONS[0]) > 0.674
+
+
+def kept(counts: tuple[int, ...], shares: tuple[float, ...]) -> list[int]:
+    """How many of each class are kept; `shares` are those of the messages."""
+    quota = {str(name): 1.2 * share for name, share in zip(EMOTIONS, shares, strict=True)}
+    policy = Policy(1.0, dict.fromkeys(EMOTIONS, 0.5), quota)
+    classes = np.repeat(np.arange(6), counts).tolist()
+    rows = [row(number, emotion) for number, emotion in enumerate(classes)]
+    found = Counter(each.pred_emotion for each in select.calibrated_filter(rows, policy))
+    return [found[name] for name in EMOTIONS]
+
+
+def test_quotas_are_shares_of_what_is_kept_and_not_of_what_was_there() -> None:
+    shares = (0.1, 0.2, 0.2, 0.3, 0.1, 0.1)
+    assert kept((1000, 0, 0, 1000, 0, 0), shares) == [428, 0, 0, 1000, 0, 0]  # 0.3 of 1428
+    assert kept((1000, 0, 0, 0, 0, 0), shares) == [1000, 0, 0, 0, 0, 0]
+    assert kept((0, 1000, 1000, 0, 0, 10), (0.0, 0.4, 0.4, 0.1, 0.1, 0.0)) == [
+        0,
+        1000,
+        1000,
+        0,
+        0,
+        0,
+    ]
+    assert kept((10, 0, 0, 0, 0, 0), (0.0, 1.0, 0.0, 0.0, 0.0, 0.0)) == [0] * 6
+
+
+@given(
+    st.lists(st.integers(0, 40), min_size=6, max_size=6),
+    st.lists(st.integers(1, 20), min_size=6, max_size=6),
+)
+def test_no_more_could_be_kept_within_the_quotas(counts: list[int], parts: list[int]) -> None:
+    found = kept(tuple(counts), tuple(part / sum(parts) for part in parts))
+    there = sum(part for part, count in zip(parts, counts, strict=True) if count)
+
+    def room(total: int) -> int:
+        """How many rows there are within the quotas of so large a whole."""
+        caps = [min(1.0, 1.2 * part / there) * total for part in parts]
+        return sum(min(n, max(1, int(cap + 1e-9))) for n, cap in zip(counts, caps, strict=True))
+
+    total = sum(found)
+    assert (total > 0) == (sum(counts) > 0)
+    for taken, part in zip(found, parts, strict=True):
+        assert taken <= max(1, 1.2 * part / max(there, 1) * total + 1e-9)
+    assert all(room(larger) < larger for larger in range(total + 1, sum(counts) + 1))
 
 
 def test_a_flood_of_one_message_teaches_one_message() -> None:

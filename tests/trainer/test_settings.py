@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from trainer import __main__ as program
-from trainer.settings import TrainerSettings
+from trainer.settings import TrainerSettings, check
 from worker import settings
+
+from .commands import command
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -95,6 +97,66 @@ def test_a_mistake_is_one_line_and_exits_with_2(
     output = capsys.readouterr()
     assert output.err.startswith(f"trainer: {complaint}")
     assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("TRAINER_GOLDEN", "no.tsv", "no.tsv is no file"),
+        ("TRAINER_GOLDEN", "file.txt", "file.txt: the name must end in one of .jsonl, .csv, .tsv"),
+        ("TRAINER_GOLDEN", "file/golden.tsv", "file/golden.tsv is no file"),
+        ("TRAINER_LABELLED", "no.tsv", "no.tsv is no file"),
+        ("TRAINER_LABELLED", "file.txt", "file.txt: the name must end in one of .jsonl, .csv"),
+        ("TRAINER_UNLABELLED", "no.tsv", "no.tsv is no file"),
+        ("TRAINER_TEACHER", "/no/model", "/no/model is no folder, and no Hugging Face id either"),
+        ("TRAINER_STUDENT", "./no", "./no is no folder, and no Hugging Face id either"),
+        ("TRAINER_REGISTRY", "foo://x", "foo://x cannot be opened: Protocol not known: foo"),
+        ("TRAINER_REGISTRY", "simplecache::foo://x", "simplecache::foo://x cannot be opened"),
+        ("TRAINER_WORK", "file.txt", "file.txt is a file; name a folder"),
+        ("TRAINER_WORK", "file.txt/runs", "file.txt is a file; name a folder"),
+    ],
+)
+@pytest.mark.parametrize("arguments", [["run", "--no-collect"], ["promote"], ["schedule"]], ids=str)
+def test_a_setting_that_names_nothing_is_a_line_and_exits_with_2_before_any_work(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    *,
+    arguments: list[str],
+    name: str,
+    value: str,
+    complaint: str,
+) -> None:
+    (tmp_path / "file.txt").write_text("text\temotion\n")
+    wrong = options.model_copy(update={name.removeprefix("TRAINER_").lower(): value})
+    monkeypatch.setattr(program, "_configure_logs", lambda: None)  # the test's own
+    assert command(wrong, monkeypatch, *arguments) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"trainer: {name}: ")
+    assert complaint in line
+    assert not options.work.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["rollback"], ["report"], ["review", "export", "tasks.json"]], ids=str
+)
+def test_what_a_command_does_not_read_need_not_be_there(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """A rollback above all."""
+    nowhere = {"golden": "no.tsv", "labelled": "no.tsv", "teacher": "/no/model"}
+    assert command(options.model_copy(update=nowhere), monkeypatch, *arguments) == 1
+
+
+def test_a_registry_that_does_not_answer_is_no_wrong_setting(options: TrainerSettings) -> None:
+    for url in ("ftp://nowhere.invalid/models", "s3://no-bucket/models", "memory://x", "models"):
+        check(options.model_copy(update={"registry": url}), "registry")
+
+
+@pytest.mark.parametrize("spec", ["klue/roberta-base", "bert-base-uncased"])
+def test_a_hub_id_is_no_missing_folder(options: TrainerSettings, spec: str) -> None:
+    check(options.model_copy(update={"teacher": spec}), "teacher")
 
 
 @pytest.mark.parametrize(
