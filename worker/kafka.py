@@ -92,10 +92,12 @@ HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
     errors.UnsupportedSaslMechanismError: LOGIN,
     errors.IllegalSaslStateError: LOGIN,
     errors.TopicAuthorizationFailedError: (
-        "no right to use the topic {name}: grant Read on the input and Write on the outputs"
+        "no right to use the topic {name}: grant Read on what is read from (a worker's input, a "
+        "trainer's review topic), Write on what is written to"
     ),
     errors.GroupAuthorizationFailedError: (
-        "no right to use the consumer group {name}: grant Read on WORKER_GROUP_ID"
+        "no right to use the consumer group {name}: grant Read on it (a worker's is "
+        "WORKER_GROUP_ID, a trainer's TRAINER_GROUP_ID)"
     ),
     errors.TransactionalIdAuthorizationFailed: (
         "no right to use the transactional id {name}: grant Write on transactional ids that "
@@ -138,7 +140,8 @@ def line(error: BaseException) -> str:
         if isinstance(error, kind):
             return hint.format(text=text, name=_name(error) or f"({text})")
     if isinstance(error, errors.KafkaError):
-        return f"Kafka: {type(error).__name__}: {text}"
+        said = " ".join(RuntimeError.__str__(error).split())  # its own begins with its name
+        return ": ".join(filter(None, ["Kafka", type(error).__name__, said]))
     return text  # ours: written to be read
 
 

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.promotion import ModelPromotion
-from worker import kafka, registry, topics
+from worker import kafka, reach, registry, topics
 from worker.classifier import Classifier
 from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
@@ -29,6 +29,9 @@ CANARIES: Final = (
     "네 알겠습니다 3시에 뵙겠습니다",
     "𐎀𐎅 ꙮ",  # in no vocabulary: some tokenizers fail on what they don't know
 )
+
+FIRST_PAUSE: Final = 1.0  # seconds before the models topic is looked for again, doubling up to
+LONGEST_PAUSE: Final = 30.0
 
 Loader = Callable[[ModelPromotion], Classifier]
 
@@ -63,6 +66,7 @@ class Promotions:
         self._poll_seconds = poll_seconds
         self._heard = asyncio.Event()
         self._refused: str | None = None  # hash of the version refused last
+        self._told: str | None = None  # why promotions are not heard of
 
     async def run(self, serving: str) -> None:
         """Watch for ever. `serving` is the hash of the version that serves now."""
@@ -110,20 +114,48 @@ class Promotions:
         return classifier
 
     async def listen(self, connection: dict[str, Any], topic: str) -> None:
-        """Look at once when the models topic tells of a promotion; the poll is the safety net."""
-        while True:
-            with suppress(KafkaError):
-                # A consumer knows of no topic but those it is assigned to, and might create it.
-                if count := await topics.partitions(connection, topic):
-                    await self._listen(connection, topic, count)
-            await asyncio.sleep(self._poll_seconds)
+        """Look at once when the models topic tells of a promotion; the poll is the safety net.
 
-    async def _listen(self, connection: dict[str, Any], topic: str, count: int) -> None:
+        Where the topic is missing or may not be read, one line says so, and it is tried again.
+        """
+        clock, pause = asyncio.get_running_loop().time, FIRST_PAUSE
+        failed, self._told = False, topics.absent([topic])  # that, at a start, `reach` has said
+        while True:
+            began = clock()
+            try:
+                # A consumer knows of no topic but those it is assigned to, and might create it.
+                count = await topics.partitions(connection, topic)
+                if count is None:
+                    self._tell(topics.absent([topic]))
+                else:
+                    await self._listen(connection, topic, count, late=failed)
+            except kafka.FATAL as error:
+                self._tell(kafka.line(error))
+            except KafkaError:
+                log.debug("models topic: Kafka does not answer; trying again", exc_info=True)
+            failed = True
+            if clock() - began > LONGEST_PAUSE:  # it listened for a while: this is another failure
+                pause, self._told = FIRST_PAUSE, None
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _tell(self, reason: str) -> None:
+        """Once, for as long as it stays the same."""
+        if reason != self._told:
+            self._told = reason
+            log.warning(reach.UNHEARD, reason=reason, poll_seconds=self._poll_seconds)
+
+    async def _listen(
+        self, connection: dict[str, Any], topic: str, count: int, *, late: bool
+    ) -> None:
+        """Until something fails. `late`: something may have been told that nobody heard."""
         consumer = AIOKafkaConsumer(**connection, enable_auto_commit=False)
         try:
             await consumer.start()
             consumer.assign([TopicPartition(topic, number) for number in range(count)])
             await consumer.seek_to_end()
+            if late:
+                self._heard.set()
             async for _ in consumer:
                 self._heard.set()
         finally:

@@ -19,22 +19,29 @@ T = TypeVar("T")
 
 FIRST_PAUSE: Final = 0.25  # seconds, doubling up to
 LONGEST_PAUSE: Final = 5.0
+UNHEARD: Final = "promotions are not heard of at once, but at the next look at the alias"
 LOOK_SECONDS: Final = 2.0  # at each server, for why it cannot be reached
 
 
 async def reach(connection: dict[str, Any], options: WorkerSettings) -> None:
-    """Wait for Kafka, and see that the topics are there. Raises KafkaProblemError, KafkaError."""
+    """Wait for Kafka, and see that the topics are there. Raises KafkaProblemError, KafkaError.
+
+    The one of promotions may be missing: a warning says so where the model is a registry's.
+    """
     names = [
         options.input_topic,
         options.emotion_topic,
         options.review_topic,
         options.dead_letter_topic,
     ]
+    heard = [options.models_topic] if options.model.startswith("registry:") else []
     missing = await retrying(
-        lambda: topics.missing(connection, names), options.start_seconds, connection
+        lambda: topics.missing(connection, [*names, *heard]), options.start_seconds, connection
     )
+    if needed := [name for name in missing if name in names]:
+        raise KafkaProblemError(topics.absent(needed))
     if missing:
-        raise KafkaProblemError(topics.absent(missing))
+        log.warning(UNHEARD, reason=topics.absent(missing), poll_seconds=options.model_poll_seconds)
 
 
 async def retrying(
@@ -42,7 +49,8 @@ async def retrying(
 ) -> T:
     """Call until Kafka answers, for at most `seconds`. Raises KafkaProblemError where it doesn't.
 
-    What no waiting mends (a login, a certificate) is raised at once.
+    What no waiting mends (a login, a certificate, a right) is raised at once, as KafkaError, or as
+    KafkaProblemError.
     """
     where = connection["bootstrap_servers"]
     deadline, pause = monotonic() + seconds, FIRST_PAUSE
@@ -51,8 +59,12 @@ async def retrying(
             # aiokafka itself waits 40 s for a server that takes a connection and says nothing.
             async with asyncio.timeout(deadline - monotonic()):
                 return await call()
-        except (KafkaConnectionError, TimeoutError) as error:
+        except (KafkaError, TimeoutError) as error:
+            if isinstance(error, KafkaError) and not error.retriable:
+                raise
             why = await obstacle(connection)
+            if why is None and not isinstance(error, KafkaConnectionError):
+                why = error  # such as of another server, which the call was for
             if isinstance(why, kafka.FATAL):
                 raise why from error
             if isinstance(why, ssl.SSLCertVerificationError):

@@ -45,6 +45,7 @@ class FakeEngine:
 
     name = "fake-cpu"
     precision = "fp32"
+    multiple = 1
 
     def __init__(self, seconds: float = 0.0) -> None:
         """`seconds`: how long a batch takes."""

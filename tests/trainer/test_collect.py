@@ -1,6 +1,7 @@
 """The review topic becomes a snapshot: nothing twice, nothing lost, whatever happens meanwhile."""
 
 import asyncio
+import gc
 import json
 import secrets
 from collections.abc import Sequence
@@ -9,7 +10,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
+from aiokafka.errors import KafkaConnectionError, NodeNotReadyError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,6 +83,37 @@ class Topic:
         self.make(self.options.review_topic, partitions)
         self.make(self.options.models_topic, 1)
 
+    def make_anew(self) -> None:
+        """Delete the review topic and create it; the group has no offsets there."""
+
+        async def delete() -> None:
+            name = self.options.review_topic
+            admin = AIOKafkaAdminClient(**self.connection)
+            await admin.start()
+            try:
+                await admin.delete_topics([name])
+                while name in await admin.list_topics():  # noqa: ASYNC110  (brokers hear of it one by one)
+                    await asyncio.sleep(0.1)
+            finally:
+                await admin.close()
+
+        asyncio.run(delete())
+        self.make(self.options.review_topic, 2)
+        nothing = {0: (0, 0), 1: (0, 0)}  # Apache Kafka does that by itself
+        asyncio.run(collect._commit(self.connection, self.options, nothing))
+
+    async def expire(self, before: int) -> None:
+        """Delete what is before that offset, as retention does."""
+        admin = AIOKafkaAdminClient(**self.connection)
+        await admin.start()
+        try:
+            name = self.options.review_topic
+            await admin.delete_records(
+                {TopicPartition(name, number): RecordsToDelete(before) for number in range(2)}
+            )
+        finally:
+            await admin.close()
+
     def make(self, name: str, partitions: int) -> None:
         every = 0  # as many copies as the cluster allows
         made = [topics.Topic(name, partitions, {})]
@@ -96,8 +131,18 @@ class Topic:
                     await producer.send(topic, value, key=b"k", partition=partition)
                 await producer.flush()
                 await (producer.abort_transaction() if abort else producer.commit_transaction())
+            # A commit is answered before each partition has its marker, and can be read.
+            while await self.ends("read_committed") != await self.ends("read_uncommitted"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
         asyncio.run(work())
+
+    async def ends(self, isolation: str) -> dict[TopicPartition, int]:
+        """Where the log ends for those who read so."""
+        async with AIOKafkaConsumer(**self.connection, isolation_level=isolation) as consumer:
+            partitions = [TopicPartition(self.options.review_topic, number) for number in range(2)]
+            found: dict[TopicPartition, int] = await consumer.end_offsets(partitions)
+            return found
 
     def collect(self, known: tuple[Path, ...] = ()) -> Done | Waiting:
         return collect.collect(self.connection, self.options, known)
@@ -143,6 +188,91 @@ def test_repeats_tombstones_and_aborted_samples_are_left_out(topic: Topic) -> No
     assert ids(done) == sorted(f"chat-0-{number}" for number in range(8))
     topic.send([sample(number) for number in range(4, 14)])
     assert ids(topic.snapshot((done.folder,))) == sorted(f"chat-0-{n}" for n in range(8, 14))
+
+
+@pytest.mark.kafka
+def test_what_is_left_of_repeats_is_said_with_their_number(topic: Topic) -> None:
+    topic.send([sample(number % 4) for number in range(10)])
+    said: list[str] = []
+    assert collect.collect(topic.connection, topic.options, (), said.append) == Waiting(4)
+    assert said == ["collect: 6 of the records repeat samples that are kept already"]
+
+
+@pytest.mark.kafka
+def test_a_topic_that_was_made_anew_is_read_though_its_offsets_are_the_same(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(10)])
+    first = topic.snapshot()
+    topic.make_anew()
+    topic.send([sample(number) for number in range(10, 20)])
+    second = topic.snapshot((first.folder,))
+    assert second.manifest.offsets == first.manifest.offsets
+    assert ids(second) == sorted(f"chat-0-{number}" for number in range(10, 20))
+
+
+@pytest.mark.kafka
+def test_samples_of_an_input_that_was_made_anew_are_no_repeats(topic: Topic) -> None:
+    """Their `event_id`s are those of other messages."""
+    topic.send([sample(number) for number in range(10)])
+    first = topic.snapshot()
+    topic.send([sample(number, text=f"새 글 {number}") for number in range(10)] * 2)
+    second = topic.snapshot((first.folder,))
+    assert second.manifest.numbers["repeats"] == 10
+    rows = [*dataset.read_texts(first.folder / collect.SAMPLES)]
+    rows += dataset.read_texts(second.folder / collect.SAMPLES)
+    assert len({row.id for row in rows}) == len({row.text for row in rows}) == 20
+    topic.send([sample(number, text=f"새 글 {number}") for number in range(10)])
+    assert topic.collect((first.folder, second.folder)) == Waiting(0)
+
+
+def test_another_answer_to_the_same_message_is_a_repeat() -> None:
+    """As where the worker classified it once more, with another model."""
+    again = json.dumps(json.loads(sample(1)) | {"classified_at": "2026-11-25T04:00:00.000Z"})
+    records = [SimpleNamespace(value=value) for value in (sample(1), again.encode())]
+    samples, quarantine = collect.rows(records, {})
+    assert ([row["id"] for row in samples], quarantine) == (["chat-0-1"], [])
+
+
+@pytest.mark.kafka
+def test_samples_that_expired_before_they_were_read_are_counted(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(12)])
+    topic.snapshot()
+    topic.send([sample(number) for number in range(12, 40)])
+    asyncio.run(topic.expire(12))  # 7 of each partition are read: six samples and a marker
+    said: list[str] = []
+    done = collect.collect(topic.connection, topic.options, (), said.append)
+    assert isinstance(done, Done)
+    assert len(ids(done)) == 18
+    (line,) = said
+    assert line.startswith("collect: at most 10 review samples expired before they were read")
+
+
+@pytest.mark.kafka
+def test_a_group_that_never_read_misses_nothing_that_expired(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(40)])
+    asyncio.run(topic.expire(5))
+    said: list[str] = []
+    collect.collect(topic.connection, topic.options, (), said.append)
+    assert said == []
+
+
+@pytest.mark.kafka
+def test_samples_that_expire_while_they_are_read_are_one_line(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic.send([sample(number) for number in range(40)])
+    drain = collect._drain
+
+    async def late(*given: Any) -> Any:  # noqa: ANN401
+        await topic.expire(5)
+        return await drain(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(collect, "_drain", late)
+        with pytest.raises(CollectError) as caught:
+            topic.collect()
+    told = f"samples of {topic.options.review_topic} expired while they were read"
+    assert str(caught.value) == f"{told}; nothing was consumed, the next run reads it again"
+    assert len(ids(topic.snapshot())) == 30
 
 
 @pytest.mark.kafka
@@ -285,10 +415,11 @@ def test_the_command_says_that_too_few_wait_and_exits_0(
 
 
 @pytest.mark.kafka
+@pytest.mark.parametrize(("go", "come"), [("pause", "resume"), ("stop", "start")])
 def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
-    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, go: str, come: str
 ) -> None:
-    embedded = EmbeddedBroker()  # of its own, as it is frozen
+    embedded = EmbeddedBroker(tmp_path / "broker")  # of its own, as it is frozen, or ended
     embedded.start()
     try:
         topic = Topic(embedded.bootstrap_servers, options)
@@ -298,7 +429,7 @@ def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
         drain = collect._drain
 
         async def frozen(*given: Any) -> Any:  # noqa: ANN401
-            embedded.pause()
+            getattr(embedded, go)()
             return await drain(*given)
 
         with monkeypatch.context() as patch:
@@ -307,10 +438,83 @@ def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
             with pytest.raises(CollectError, match="nothing was consumed") as caught:
                 topic.collect()
         assert "\n" not in str(caught.value)
-        embedded.resume()
+        getattr(embedded, come)()
         assert len(ids(topic.snapshot())) == 10
     finally:
         embedded.stop()
+
+
+@pytest.mark.kafka
+def test_a_broker_that_is_not_ready_is_waited_for(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of three is down: whoever asks any of them may have asked that one."""
+    topic.send([sample(number) for number in range(10)])
+    partitions, asked = topics.partitions, 0
+
+    async def at_last(*given: Any) -> Any:  # noqa: ANN401
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            raise NodeNotReadyError("Attempt to send a request to node which is not ready")
+        return await partitions(*given)
+
+    monkeypatch.setattr(topics, "partitions", at_last)
+    assert len(ids(topic.snapshot())) == 10
+
+
+@pytest.mark.kafka
+def test_a_consumer_that_stops_badly_takes_nothing_back(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = AIOKafkaConsumer.stop
+
+    async def badly(self: AIOKafkaConsumer) -> None:
+        await stop(self)
+        raise KafkaConnectionError("gone")
+
+    topic.send([sample(number) for number in range(10)])
+    with monkeypatch.context() as patch:
+        patch.setattr(AIOKafkaConsumer, "stop", badly)
+        assert len(ids(topic.snapshot())) == 10
+    assert topic.collect() == Waiting(0)
+
+
+@pytest.mark.kafka
+def test_a_commit_that_fails_does_not_say_that_nothing_was_consumed(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refused(self: AIOKafkaConsumer, ends: dict[TopicPartition, int]) -> None:
+        await self.committed(next(iter(ends)))  # as far as the coordinator it came
+        raise KafkaConnectionError("gone")
+
+    topic.send([sample(number) for number in range(10)])
+    topic.options = topic.options.model_copy(update={"kafka_seconds": 2.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(AIOKafkaConsumer, "commit", refused)
+        with pytest.raises(CollectError) as caught:
+            topic.collect()
+    assert str(caught.value).endswith("the snapshot is kept, and the next run commits it")
+    assert topic.snapshot().skipped
+    assert topic.collect() == Waiting(0)
+
+
+@pytest.mark.kafka
+def test_a_group_that_others_subscribe_in_is_one_line_that_names_the_setting(topic: Topic) -> None:
+    topic.send([sample(number) for number in range(10)])
+
+    async def beside() -> None:
+        async with AIOKafkaConsumer(
+            topic.options.review_topic, **topic.connection, group_id=topic.options.group_id
+        ):
+            await asyncio.to_thread(topic.collect)
+
+    with pytest.raises(CollectError) as caught:
+        asyncio.run(beside())
+    told = f"the group {topic.options.group_id} has members that subscribe to topics, and Kafka"
+    assert str(caught.value).startswith(told)
+    assert "set TRAINER_GROUP_ID" in str(caught.value)
+    assert len(str(caught.value)) < 300
 
 
 class FakeConsumer:
@@ -362,6 +566,24 @@ def test_a_broker_that_answers_but_sends_nothing_more_is_one_line(options: Train
     impatient = options.model_copy(update={"kafka_seconds": 1e-9})
     with pytest.raises(CollectError, match=r"fell silent before its end; nothing was consumed"):
         drain(FakeConsumer(([0, 1], 2)), impatient)
+
+
+def test_a_request_that_was_given_up_says_nothing_beside_the_line(
+    options: TrainerSettings, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where Kafka goes while a commit is under way, which aiokafka shields, and forgets."""
+
+    async def closed() -> None:
+        raise KafkaConnectionError("Connection closed")
+
+    async def call() -> bool:
+        given_up = asyncio.ensure_future(closed())
+        await asyncio.wait({given_up})
+        return given_up.done()
+
+    assert collect._ask(call, kafka.connection(settings("127.0.0.1:1")), options)
+    gc.collect()
+    assert caplog.records == []
 
 
 def test_kafka_that_is_not_there_is_one_line(options: TrainerSettings) -> None:

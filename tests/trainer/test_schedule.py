@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -12,13 +13,17 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 import pytest
+from structlog.testing import capture_logs
 
+from deploy.process import free_port
 from trainer import history, schedule, stage
-from trainer.collect import SAMPLES, CollectError
+from trainer.collect import SAMPLES, CollectError, Range
 from trainer.history import Run
+from trainer.schedule import Runs, Turns
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
-from worker.settings import SettingsError
+from worker import kafka
+from worker.settings import KafkaSettings, SettingsError
 
 from .commands import environment
 
@@ -37,6 +42,16 @@ class Started:
     def __call__(self) -> int:
         self.count += 1
         return self.code
+
+
+class Topic:
+    """What waits: each look finds the same until something comes, or is consumed."""
+
+    def __init__(self, *spans: Range) -> None:
+        self.spans = list(spans)
+
+    def __call__(self) -> dict[int, Range]:
+        return {number: span for number, span in enumerate(self.spans) if span[0] < span[1]}
 
 
 def test_a_cron_expression_says_when(options: TrainerSettings) -> None:
@@ -72,6 +87,26 @@ def test_weekdays_are_those_of_a_crontab(
     assert "".join(map(str, sorted(fired))) == days
 
 
+@pytest.mark.parametrize(
+    ("cron", "days"),
+    [
+        ("0 3 13 * 5", [4, 11, 13, 18]),  # each Friday of December 2026, and the 13th, a Sunday
+        ("0 3 13 * *", [13]),
+        ("0 3 * * 5", [4, 11, 18]),
+        ("0 3 */2 * 5", [11]),  # of the odd days the Fridays: a star is not a day
+    ],
+)
+def test_a_day_and_a_weekday_are_either_as_in_a_crontab(
+    options: TrainerSettings, cron: str, days: list[int]
+) -> None:
+    when = schedule.trigger(options.model_copy(update={"cron": cron}))
+    fired, now = [], datetime(2026, 12, 1, tzinfo=UTC)
+    while (now := when.get_next_fire_time(None, now)) < datetime(2026, 12, 20, tzinfo=UTC):
+        fired.append(now.day)
+        now += timedelta(minutes=1)
+    assert fired == days
+
+
 def test_the_clock_is_utc_wherever_the_trainer_stands(
     options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -81,7 +116,16 @@ def test_the_clock_is_utc_wherever_the_trainer_stands(
 
 
 @pytest.mark.parametrize(
-    "cron", ["every monday", "", "0 3 * * 8", "0 3 * * 5-1", "0 3 * * */0", "0 3 * * funday"]
+    "cron",
+    [
+        "every monday",
+        "",
+        "0 3 * * 8",
+        "0 3 * * 5-1",
+        "0 3 * * */0",
+        "0 3 * * funday",
+        "0 3 30 2 *",  # no year has that day
+    ],
 )
 def test_a_bad_cron_expression_is_one_line(options: TrainerSettings, cron: str) -> None:
     bad = options.model_copy(update={"cron": cron})
@@ -98,23 +142,50 @@ def test_without_one_it_runs_when_enough_wait(
     options: TrainerSettings, waiting: int, runs: int
 ) -> None:
     start = Started()
-    schedule.turn(options, lambda: waiting, start)
+    Turns(options, Topic((0, waiting)), start)()
     assert start.count == runs
+
+
+def test_what_a_run_found_too_little_in_is_not_run_for_again_until_something_comes(
+    options: TrainerSettings,
+) -> None:
+    """Offsets are not samples: of a thousand each second may be a marker of a transaction."""
+    topic, start = Topic((0, 600), (0, 600)), Started()
+    turn = Turns(options, topic, start)
+    turn()
+    turn()
+    assert start.count == 1
+    topic.spans[0] = (0, 601)
+    turn()
+    turn()
+    assert start.count == 2
+    topic.spans[:] = [(601, 2000), (600, 600)]  # that run used up what there was
+    turn()
+    assert start.count == 3
+
+
+def test_what_a_failed_run_left_is_run_for_again(options: TrainerSettings) -> None:
+    start = Started(code=1)
+    turn = Turns(options, Topic((0, 5000)), start)
+    turn()
+    turn()
+    assert start.count == 2
 
 
 def test_by_the_clock_it_runs_whatever_waits(options: TrainerSettings) -> None:
     start = Started()
     weekly = options.model_copy(update={"cron": "0 3 * * 1"})
-    assert schedule.turn(weekly, lambda: 0, start) == 0
-    assert start.count == 1
+    turn = Turns(weekly, Topic(), start)
+    assert turn() == turn() == 0
+    assert start.count == 2
 
 
 def test_a_failed_run_and_a_silent_kafka_are_not_the_end(options: TrainerSettings) -> None:
-    def silent() -> int:
+    def silent() -> dict[int, Range]:
         raise CollectError("Kafka does not answer")
 
-    assert schedule.turn(options, lambda: 5000, Started(code=1)) == 1
-    assert schedule.turn(options, silent, Started()) is None
+    assert Turns(options, Topic((0, 5000)), Started(code=1))() == 1
+    assert Turns(options, silent, Started())() is None
 
 
 def test_a_run_that_failed_after_collecting_is_gone_on_with(options: TrainerSettings) -> None:
@@ -124,18 +195,81 @@ def test_a_run_that_failed_after_collecting_is_gone_on_with(options: TrainerSett
 
     snapshot = stage.run(options.work, "collect", {}, {}, make).folder.name
     start = Started()
-    schedule.turn(options, lambda: 0, start)
+    turn = Turns(options, Topic(), start)
+    turn()
     assert start.count == 1
     done = Run(snapshots=[snapshot], selected="", student="", verdict="reject", version=None)
     history.add(options.work, done)
-    schedule.turn(options, lambda: 0, start)
+    turn()
     assert start.count == 1
 
 
 def test_a_history_that_cannot_be_read_is_not_the_end(options: TrainerSettings) -> None:
     options.work.mkdir()
     (options.work / history.FILE).write_text("{")
-    assert schedule.turn(options, lambda: 5000, Started()) is None
+    assert Turns(options, Topic((0, 5000)), Started())() is None
+
+
+SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
+
+
+def test_a_scheduler_that_was_stopped_while_it_looked_starts_no_run(
+    options: TrainerSettings, tmp_path: Path
+) -> None:
+    stopped, mark = threading.Event(), tmp_path / "started"
+    runs = Runs(stopped, (sys.executable, "-c", f"open({str(mark)!r}, 'w')"))
+
+    def look() -> dict[int, Range]:
+        stopped.set()
+        return {0: (0, 5000)}
+
+    with capture_logs() as logs:
+        assert Turns(options, look, runs.start)() is None
+    assert not mark.exists()
+    assert [log for log in logs if log["log_level"] == "error"] == []
+
+
+def test_a_run_that_is_stopped_in_order_did_not_fail(options: TrainerSettings) -> None:
+    runs = Runs(threading.Event(), SLEEPER)
+    found: list[int | None] = []
+    turn = Turns(options, Topic((0, 5000)), runs.start)
+    with capture_logs() as logs:
+        thread = threading.Thread(target=lambda: found.append(turn()))
+        thread.start()
+        wait_for(lambda: runs._process)
+        runs.end()
+        thread.join(60)
+    assert found == [None]
+    assert [log for log in logs if log["log_level"] == "error"] == []
+
+
+def test_a_run_that_somebody_else_ended_did_fail() -> None:
+    code = f"import os; os.kill(os.getpid(), {signal.SIGTERM:d})"
+    assert Runs(threading.Event(), (sys.executable, "-c", code)).start() == -signal.SIGTERM
+
+
+def test_a_look_at_a_kafka_that_does_not_answer_ends_when_the_scheduler_does(
+    options: TrainerSettings,
+) -> None:
+    nobody = kafka.connection(KafkaSettings(bootstrap_servers=f"127.0.0.1:{free_port()}"))
+    patient = options.model_copy(update={"kafka_seconds": 600.0})
+    stopped = threading.Event()
+    stopping = threading.Timer(0.5, stopped.set)
+    stopping.start()
+    began = monotonic()
+    assert schedule.waiting(nobody, patient, stopped) is None
+    assert monotonic() - began < 30
+
+
+def test_a_kafka_that_is_not_there_is_one_line(options: TrainerSettings) -> None:
+    servers = f"127.0.0.1:{free_port()}"
+    nobody = kafka.connection(KafkaSettings(bootstrap_servers=servers))
+    quick = options.model_copy(update={"kafka_seconds": 0.5})
+    with pytest.raises(
+        CollectError, match=f"Kafka at {servers} did not answer for 0.5 s"
+    ) as caught:
+        schedule.waiting(nobody, quick, threading.Event())
+    assert "\n" not in str(caught.value)
 
 
 def wait_for(what: Callable[[], T | None], seconds: float = 120.0) -> T:

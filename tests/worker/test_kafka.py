@@ -20,7 +20,7 @@ from worker.settings import KafkaSettings, SettingsError
         (errors.TopicAuthorizationFailedError("chat.messages"), "the topic chat.messages: grant"),
         (errors.TopicAuthorizationFailedError({"b", "a"}), "the topic a, b: grant"),
         (errors.TopicAuthorizationFailedError(), "TopicAuthorizationFailedError): grant"),
-        (errors.GroupAuthorizationFailedError("maum-worker"), "grant Read on WORKER_GROUP_ID"),
+        (errors.GroupAuthorizationFailedError("maum-worker"), "WORKER_GROUP_ID, a trainer's"),
         (errors.TransactionalIdAuthorizationFailed("maum-worker.t.0"), "transactional ids that"),
         (errors.MessageSizeTooLargeError("too\nlarge"), "raise max.message.bytes"),
         (errors.IncompatibleBrokerVersion("InitProducerId"), "InitProducerId"),
@@ -30,6 +30,12 @@ def test_what_no_retry_mends_is_one_line_with_advice(error: errors.KafkaError, a
     assert isinstance(error, kafka.FATAL)
     assert advice in kafka.line(error)
     assert "\n" not in kafka.line(error)
+
+
+def test_an_error_without_advice_is_named_once() -> None:
+    error = errors.NodeNotReadyError("node 1")
+    assert kafka.line(error) == "Kafka: NodeNotReadyError: node 1"
+    assert kafka.line(errors.RequestTimedOutError()) == "Kafka: RequestTimedOutError"
 
 
 def test_our_own_errors_are_told_as_they_were_written() -> None:

@@ -1,5 +1,6 @@
 """A promoted version with files that are not what they should be never stops a worker."""
 
+import asyncio
 import hashlib
 import json
 import shutil
@@ -8,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka.errors import KafkaError, TopicAuthorizationFailedError
 from onnx import TensorProto, helper
 from structlog.testing import capture_logs
 
 from schemas.manifest import Int8Check
-from worker import parts
+from worker import parts, promotions, topics
 from worker.classifier import Classifier
-from worker.engines import export
+from worker.engines import kept
 from worker.metrics import Metrics
 from worker.promotions import Promotions
 from worker.settings import WorkerSettings
@@ -169,11 +171,11 @@ async def test_one_that_cannot_be_fetched_is_told_counted_and_tried_again(
 
 def ship(model: Path, graph: bytes) -> None:
     """Put `graph` where a publisher puts the model's int8 graph, with all that vouches for it."""
-    folder = model / "engines" / export.key(model)
+    folder = model / "engines" / kept.key(model)
     folder.mkdir(parents=True)
-    (folder / export.GRAPH).write_bytes(graph)
-    stated = export.ExportManifest(
-        model_sha256=export.model_hash(model),
+    (folder / kept.GRAPH).write_bytes(graph)
+    stated = kept.ExportManifest(
+        model_sha256=kept.model_hash(model),
         golden_sha256="0" * 64,
         messages=1,
         difference=0.0,
@@ -181,7 +183,7 @@ def ship(model: Path, graph: bytes) -> None:
         int8=Int8Check(agreement=1.0, macro_f1_delta=0.0, used=True),
         graph_sha256=hashlib.sha256(graph).hexdigest(),
     )
-    (folder / export.MANIFEST).write_text(stated.model_dump_json())
+    (folder / kept.MANIFEST).write_text(stated.model_dump_json())
 
 
 def graph_of(name: str) -> bytes:
@@ -205,3 +207,71 @@ async def test_a_graph_that_is_none_of_its_own_does_not_serve(
     ship(model, graph)
     (new,), refusals, _ = await look(promote(model, model.parents[1]), options)
     assert (new.engine.name, refusals) == ("torch-cpu", 0)
+
+
+HOUR = 3600.0
+
+
+def none(_: object) -> Classifier:
+    """Nothing is to be loaded."""
+    raise AssertionError
+
+
+class Listening:
+    """A listener for a topic that is, in turn, as it is told: partitions, none, or an error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, *turns: int | KafkaError | None) -> None:
+        self.turns = list(turns)
+        self.late: bool | None = None
+        self.listening = asyncio.Event()
+        self.watcher = Promotions("registry:none", none, void, Metrics(), poll_seconds=HOUR)
+        monkeypatch.setattr(promotions, "FIRST_PAUSE", 0.001)
+        monkeypatch.setattr(topics, "partitions", self._partitions)
+        monkeypatch.setattr(self.watcher, "_listen", self._listen)
+
+    async def _partitions(self, *_: object) -> int | None:
+        turn = self.turns.pop(0)
+        if isinstance(turn, KafkaError):
+            raise turn
+        return turn
+
+    async def _listen(self, *_: object, late: bool) -> None:
+        self.late = late
+        self.listening.set()
+        await asyncio.Event().wait()
+
+    async def run(self) -> list[Any]:
+        """Until it listens; what it logged."""
+        with capture_logs() as logs:
+            task = asyncio.create_task(self.watcher.listen({}, "emotion.models"))
+            async with asyncio.timeout(10):
+                await self.listening.wait()
+            task.cancel()
+            await asyncio.wait({task})
+        return logs
+
+
+async def test_a_topic_that_is_made_later_is_listened_to_without_waiting_for_the_next_poll(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listening = Listening(monkeypatch, None, None, 1)
+    assert await listening.run() == []  # that it is missing was said at the start
+    assert listening.late  # what was told meanwhile is looked for
+    assert listening.turns == []
+
+
+async def test_a_topic_that_may_not_be_read_is_one_warning_however_often_it_is_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    refused = TopicAuthorizationFailedError("emotion.models")
+    (warning,) = await Listening(monkeypatch, refused, refused, refused, 1).run()
+    assert warning["log_level"] == "warning"
+    assert warning["reason"].startswith("no right to use the topic emotion.models: grant Read")
+
+
+async def test_a_topic_that_is_there_at_once_is_listened_to_without_a_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    listening = Listening(monkeypatch, 1)
+    assert await listening.run() == []
+    assert listening.late is False

@@ -10,14 +10,17 @@ import pytest
 from aiokafka.errors import (
     KafkaConnectionError,
     KafkaError,
+    NodeNotReadyError,
     SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
 )
+from structlog.testing import capture_logs
 
 from deploy.process import free_port
 from worker import kafka, reach, topics
 from worker.kafka import KafkaProblemError
-from worker.settings import KafkaSettings
+from worker.settings import KafkaSettings, WorkerSettings
 
 
 def connection(servers: str) -> dict[str, Any]:
@@ -105,3 +108,75 @@ async def test_what_answers_after_a_while_is_used(monkeypatch: pytest.MonkeyPatc
         return "here"
 
     assert await reach.retrying(answer, 1e9, connection("kafka:9092")) == "here"
+
+
+async def there(*_: object, **__: object) -> Any:  # noqa: ANN401  (as `refusing`)
+    class Open:
+        def close(self) -> None:
+            """It only had to be there."""
+
+    return Open()
+
+
+async def test_a_broker_that_is_not_ready_is_waited_for_as_one_that_is_away(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reach, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(reach, "create_conn", there)
+    left = 3
+
+    async def answer() -> str:
+        nonlocal left
+        left -= 1
+        if left:
+            raise NodeNotReadyError("node 1")
+        return "here"
+
+    assert await reach.retrying(answer, 1e9, connection("kafka:9092")) == "here"
+    left = 10**9
+    with pytest.raises(KafkaProblemError, match=r"for 0\.01 s \(NodeNotReadyError: node 1\)"):
+        await reach.retrying(answer, 0.01, connection("kafka:9092"))
+
+
+async def test_a_right_that_is_missing_is_said_at_once() -> None:
+    async def refused() -> None:
+        raise TopicAuthorizationFailedError("chat.messages")
+
+    with pytest.raises(TopicAuthorizationFailedError):
+        await reach.retrying(refused, 1e9, connection("kafka:9092"))
+
+
+@pytest.mark.parametrize(
+    ("model", "missing", "warnings"),
+    [
+        ("registry:/srv/models#champion", ["emotion.models"], 1),
+        ("registry:/srv/models#champion", [], 0),
+        ("models/maum-small", ["emotion.models"], 0),
+    ],
+)
+async def test_a_topic_of_models_that_is_missing_is_one_warning_for_a_registrys_model(
+    monkeypatch: pytest.MonkeyPatch, model: str, missing: list[str], warnings: int
+) -> None:
+    async def lacking(_: object, names: list[str]) -> list[str]:
+        return [name for name in names if name in missing]
+
+    monkeypatch.setattr(topics, "missing", lacking)
+    options = WorkerSettings(model=model, _env_file=None)
+    with capture_logs() as logs:
+        await reach.reach(connection("kafka:9092"), options)
+    assert len(logs) == warnings
+    assert all(log["log_level"] == "warning" for log in logs)
+    assert all("`python -m worker topics` creates" in log["reason"] for log in logs)
+
+
+async def test_a_topic_that_the_worker_needs_is_not_only_warned_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def lacking(_: object, names: list[str]) -> list[str]:
+        return names
+
+    monkeypatch.setattr(topics, "missing", lacking)
+    options = WorkerSettings(model="registry:/srv/models#champion", _env_file=None)
+    with pytest.raises(KafkaProblemError, match="no such topic") as caught:
+        await reach.reach(connection("kafka:9092"), options)
+    assert "emotion.models" not in str(caught.value)
