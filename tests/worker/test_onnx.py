@@ -26,7 +26,6 @@ from worker.engines import (
 from worker.engines.kept import weight_limit
 from worker.engines.onnx import OnnxEngine, pack
 from worker.engines.torch import TorchEngine
-from worker.limits import TooLargeError
 
 PAD = 1
 SHAPE: dict[str, object] = {
@@ -184,7 +183,7 @@ def test_a_graph_that_memory_is_too_small_for_is_no_reason_to_take_a_larger_engi
         raise error
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", full)
-    with pytest.raises(TooLargeError):
+    with pytest.raises(MemoryError):
         OnnxEngine.load(graph.build(folder), "fp32", 1)
 
 

@@ -40,10 +40,9 @@ def load(source: Source, precision: str, threads: int) -> Engine:
     """An engine for the CPU; `precision` is auto, int8 or fp32. Raises EngineError."""
     try:
         return _load(source, precision, threads)
-    except (MemoryError, OutOfMemoryError, TooLargeError) as error:
-        if isinstance(error, TooLargeError) and str(source.folder) in str(error):
-            raise  # it has the figures
-        # Not PyTorch, which would take more, or read the weights from the disk batch after batch.
+    except TooLargeError:
+        raise  # PyTorch would take more, or read the weights from the disk batch after batch
+    except (MemoryError, OutOfMemoryError) as error:
         raise TooLargeError(
             f"the model in {source.folder} does not fit into memory; give the worker more, or "
             "take a smaller model"

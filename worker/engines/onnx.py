@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from worker.engines import EngineError, InferenceError, OutOfMemoryError, Tokens, first_line
-from worker.limits import TooLargeError
 
 # Else it keeps an id of this machine in the home folder, and tells its maker of each session.
 # It looks at this when it is imported; whoever wants that sets 0.
@@ -60,7 +59,7 @@ class OnnxEngine:
 
     @classmethod
     def load(cls, graph: bytes, precision: str, threads: int) -> "OnnxEngine":
-        """Open a session of `threads`. Raises EngineError."""
+        """Open a session of `threads`. Raises EngineError, MemoryError."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -76,7 +75,7 @@ class OnnxEngine:
             )
         except REFUSALS as error:
             if _short_of_memory(error):
-                raise TooLargeError("the model does not fit into memory") from error
+                raise MemoryError from error
             message = f"ONNX Runtime cannot load the model: {first_line(error)}"
             raise EngineError(message) from error
         # The session would keep the bytes for ever, for a fall-back to another provider.
