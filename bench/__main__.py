@@ -15,6 +15,7 @@ from bench import (
     classify,
     gpu,
     gpu_peers,
+    gpu_workers,
     hot_swap,
     infinity,
     load,
@@ -47,6 +48,7 @@ BENCHES: Final = {
     "pseudo_label": pseudo_label.run,
     "gpu": gpu.run,
     "gpu_peers": gpu_peers.run,
+    "gpu_workers": gpu_workers.run,
 }
 ROUNDS: Final = {
     "load": "one run, of half load three",
@@ -54,7 +56,8 @@ ROUNDS: Final = {
     "scale": "{} rounds, of memory one",
 }
 MADE: Final = {"gpu": "random tokens", "ready": "no texts"}  # else those that are given
-CUDA: Final = {"gpu", "gpu_peers"}  # most machines have none: what was published stays
+# Most machines have none: what was published stays.
+CUDA: Final = {"gpu", "gpu_peers", "gpu_workers"}
 NAMES: Final = (*BENCHES, "public")
 BROKERS: Final = "; brokers as given" if os.environ.get("KAFKA_BOOTSTRAP_SERVERS") else ""
 

@@ -138,11 +138,16 @@ def bare_forward(options: WorkerSettings, classifier: Classifier, texts: list[st
 
 
 def their_pipeline(folder: Path, texts: list[str]) -> Side:
-    """The Hugging Face pipeline, a text at a time, as its quick tour shows it."""
+    """The Hugging Face pipeline, a text at a time, as its quick tour shows it.
+
+    On CPU, where we are: it would take a GPU by itself.
+    """
     import torch  # noqa: PLC0415
     from transformers import pipeline  # noqa: PLC0415
 
-    pipe = pipeline("text-classification", str(folder), top_k=None, dtype=torch.float32)
+    pipe = pipeline(
+        "text-classification", str(folder), top_k=None, dtype=torch.float32, device="cpu"
+    )
 
     def classify() -> None:
         for text in texts:
