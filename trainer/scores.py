@@ -3,7 +3,7 @@
 Labels and predictions are indices into `EMOTIONS`, (n,) integers; probabilities are (n, 6).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -199,25 +199,10 @@ def intervals(
     return found
 
 
-def weighted_share(
-    true: NDArray[np.bool_], inclusion: Floats, resamples: int, seed: int
-) -> Interval:
-    """The share of all messages for which `true` holds, from samples of unequal probability.
-
-    Hájek's estimator: each sample weighs 1 / `inclusion` probability, (n,) each.
-    """
-    weights = 1 / inclusion
-
-    def estimate(drawn: Floats) -> Floats:
-        found: Floats = (drawn * weights) @ true / np.maximum((drawn * weights).sum(axis=1), 1e-12)
-        return found
-
-    return _bootstrapped(estimate, len(true), resamples, seed)
-
-
 def weighted_shares(values: Labels, inclusion: Floats, resamples: int, seed: int) -> Floats:
-    """Draws (resamples, 6) of each class's share of all messages, by Hájek's estimator.
+    """Draws (resamples, 6) of each class's share of all messages, from samples of unequal chances.
 
+    Hájek's estimator: each sample weighs 1 / `inclusion` probability; (n,) of them, and `values`.
     Equal samples are drawn together, so a million of them are as quick as a hundred.
     """
     kinds, counts = np.unique(np.stack([values, inclusion]), axis=1, return_counts=True)
@@ -228,12 +213,3 @@ def weighted_shares(values: Labels, inclusion: Floats, resamples: int, seed: int
     sums = weights @ np.eye(CLASSES)[kinds[0].astype(int)]
     shares: Floats = sums / sums.sum(axis=1, keepdims=True)
     return shares
-
-
-def _bootstrapped(
-    estimate: Callable[[Floats], Floats], count: int, resamples: int, seed: int
-) -> Interval:
-    draws = np.random.default_rng(seed)
-    chances = np.full(count, 1 / count)
-    weights = draws.multinomial(count, chances, size=resamples).astype(float)
-    return interval(float(estimate(np.ones((1, count)))[0]), estimate(weights))

@@ -260,7 +260,8 @@ async def check(kafka_settings: KafkaSettings, options: WorkerSettings) -> int:
         elif isinstance(result, BaseException):
             raise result
         elif result is None:
-            print(f"kafka: {kafka_settings.bootstrap_servers} answers, the topics are there")  # noqa: T201
+            servers = kafka_settings.bootstrap_servers
+            print(f"kafka: {servers} answers, its topics are there")  # noqa: T201
         else:
             model, engine = result[1].model, result[1].engine
             print(f"model: {model.name} {model.version} on {engine.name}, {engine.precision}")  # noqa: T201

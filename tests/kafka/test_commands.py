@@ -200,7 +200,7 @@ def test_topics_can_be_created_twice_and_check_tells_what_is_missing(
     assert second.stdout.count("exists") == 5
     there = call(environment, "check")
     assert there.returncode == 0, there.stdout + there.stderr
-    assert "the topics are there" in there.stdout
+    assert "its topics are there" in there.stdout
 
 
 class Made(NamedTuple):

@@ -98,10 +98,11 @@ def test_shares_of_few_kinds_vary_as_those_of_single_samples_do() -> None:
     values = draws.integers(0, 6, 400)
     inclusion = np.where(draws.random(400) < 0.3, 1.0, 0.05)
     shares = scores.weighted_shares(values, inclusion, 4000, seed=1)
-    one = scores.weighted_share(values == 2, inclusion, 4000, seed=2)
-    found = scores.interval(one.value, shares[:, 2])
     assert shares.sum(axis=1) == pytest.approx(np.ones(4000))
-    assert found.triple == pytest.approx(one.triple, abs=0.01)
+    weights = draws.multinomial(400, np.full(400, 1 / 400), size=4000) / inclusion
+    singly = weights @ (values == 2) / weights.sum(axis=1)
+    edges = [0.025, 0.5, 0.975]
+    assert np.quantile(shares[:, 2], edges) == pytest.approx(np.quantile(singly, edges), abs=0.01)
 
 
 def test_what_chance_adds_to_a_distance_is_taken_off_and_it_is_never_below_0() -> None:
@@ -118,8 +119,9 @@ def test_weights_undo_an_unequal_choice() -> None:
     right = draws.random(200_000) < np.where(low, 0.3, 0.9)
     inclusion = np.where(low, 1.0, 0.01)
     chosen = draws.random(200_000) < inclusion
-    found = scores.weighted_share(right[chosen], inclusion[chosen], 400, seed=1)
-    assert found.low <= right.mean() <= found.high
+    shares = scores.weighted_shares(right[chosen].astype(int), inclusion[chosen], 400, seed=1)
+    low_end, high_end = np.quantile(shares[:, 1], [0.025, 0.975])
+    assert low_end <= right.mean() <= high_end
     assert right[chosen].mean() < 0.5  # what a plain mean would have said
 
 
