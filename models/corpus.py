@@ -21,6 +21,8 @@ from trainer.select import Example
 
 FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv", "kote_44.tsv")
 COMMENT: Final = "kote-"  # so begin the ids of comments
+QUESTION: Final = "chatbot-question-"  # and those of questions to a chatbot
+UNDECIDED: Final = f"{COMMENT}44-"  # and those of comments between emotions
 HELD_OUT: Final = 0.2  # share of the comments that only score
 # Which of KOTE's 44 labels, in its own order, are an emotion of ours beyond doubt.
 CORE: Final = {
@@ -92,7 +94,7 @@ def read_undecided(folder: Path, decided: Collection[str]) -> list[Example]:
         counts = [len(given & CORE[str(emotion)]) for emotion in EMOTIONS]
         if total := sum(counts):
             target = tuple(count / total for count in counts)
-            found.append(Example(f"{COMMENT}44-{number}", row["text"], target, "human"))
+            found.append(Example(f"{UNDECIDED}{number}", row["text"], target, "human"))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from models import corpus, pretrain, teachers, words
+from models import corpus, pretrain, readers, teachers, words
 from models.scale import Base, Scale
 from trainer import choose, dataset, select, stage
 from trainer.dataset import Labelled, Text
@@ -27,6 +27,7 @@ class Ground:
     options: TrainerSettings
     scale: Scale
     say: Callable[[str], None]
+    readers: Path = readers.FILE
 
     def public(self) -> Done:
         """Public text, without what repeats a text that scores."""
@@ -138,6 +139,16 @@ class Ground:
         """What people labelled to train on, with the comments that are undecided."""
         undecided = choose.read_examples(self.public().folder / "undecided.parquet")
         return [*select.human(self.people()[0]), *undecided]
+
+    def read(self) -> tuple[list[Example], list[Example]]:
+        """Reviews and questions with what readers said of them: (to train on, held out).
+
+        None that people labelled.
+        """
+        labelled = [row.text for part in self.people() for row in part]
+        texts = [*self._public("reviews"), *self._public("questions")]
+        rows = readers.examples(self.readers, texts, labelled)
+        return split(rows, self.options.validation_share, self.options.seed)
 
     def done(
         self,

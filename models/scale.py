@@ -42,6 +42,7 @@ class Fitting:
     batch_size: int
     learning_rate: float
     comments: int = 1  # times that a comment comes: of the labels of people chat has nine in ten
+    undecided: int = 1  # times that one between emotions comes
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Scale:
     teach: Fitting
     finetune: Fitting
     settle: Fitting  # of a student that was fitted to opinions, to certain labels alone
+    read: Fitting  # of that, to what readers said of public text as well
     reviews: int  # that teachers label, beside all questions and answers
     spliced: int  # texts made of two labelled ones each
     pieces: int  # texts that are a few words of a labelled one
@@ -60,6 +62,7 @@ class Scale:
 
 
 SETTLE: Final = Fitting(epochs=3, batch_size=128, learning_rate=1e-4, comments=4)
+READ: Final = Fitting(epochs=3, batch_size=128, learning_rate=3e-4, comments=4, undecided=2)
 SMALL: Final = Shape(layers=4, width=256)  # what is shipped
 _ON_CPU: Final = Base(SMALL, Schedule(), Schedule(steps=1000, peak=6e-4), vectors=True)
 TWO_CORES: Final = Scale(
@@ -68,6 +71,7 @@ TWO_CORES: Final = Scale(
     teach=Fitting(epochs=6, batch_size=64, learning_rate=3e-4),
     finetune=Fitting(epochs=8, batch_size=128, learning_rate=5e-4),
     settle=SETTLE,
+    read=READ,
     reviews=20_000,
     spliced=60_000,
     pieces=20_000,
@@ -89,6 +93,7 @@ GPU: Final = Scale(
     teach=Fitting(epochs=5, batch_size=64, learning_rate=1.5e-4),
     finetune=Fitting(epochs=6, batch_size=512, learning_rate=1e-3),
     settle=SETTLE,
+    read=READ,
     reviews=150_000,
     spliced=150_000,
     pieces=30_000,

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models import choose, corpus, figures, plain, ship, teachers
+from models import choose, corpus, figures, plain, readers, ship, teachers
 from models.average import average
 from models.ground import Ground
 from models.scale import Fitting, Scale
 from trainer import dataset, predict, pseudo_label, select, teach
 from trainer.choose import read_examples
+from trainer.dataset import Labelled
 from trainer.job import Job
 from trainer.scores import score
 from trainer.select import Example
@@ -19,7 +20,10 @@ from trainer.stage import Done, Numbers
 
 SEEDS: Final = (7, 8)  # a teacher each
 SETTLED: Final = "settled"
-ARMS: Final = ("none", "soft", "seed", SETTLED)
+READ: Final = "read"
+ARMS: Final = ("none", "soft", "seed", SETTLED, READ)
+
+Rows = tuple[list[Example], list[Example]]  # to learn from, and held out to stop by
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,11 @@ class Story:
         """The teacher's base, fitted to the labels of people, undecided ones among them."""
         scale = self.ground.scale
         start = self.ground.adapted(scale.teacher).folder / "model"
-        return self._fitted("teach", start, scale.teach, self.ground.taught, {}, seed=seed)
+
+        def rows() -> Rows:
+            return self.ground.taught(), self._certain()[1]
+
+        return self._fitted("teach", start, scale.teach, rows, {}, seed=seed)
 
     def opinion(self, seed: int) -> Done:
         """What a teacher says of the texts without label."""
@@ -47,21 +55,32 @@ class Story:
         return self.ground.done("pseudo-label", inputs, {}, make, seed=seed)
 
     def plain(self) -> Done:
-        """TF-IDF and logistic regression: one more teacher, and the baseline to beat."""
+        """TF-IDF and logistic regression on the labels of people: one more teacher."""
         labels = self.ground.labels().folder
 
         def make(folder: Path) -> Numbers:
             train, held_out = self.ground.people()
             plain.fit(train, folder)
+            texts = dataset.read_texts(labels / "texts.parquet")
             sets = {"held_out": [row.text for row in held_out]}
-            for name in ("comments", "texts"):
-                rows = dataset.read_texts(labels / f"{name}.parquet")
-                sets[name] = [row.text for row in rows]
-            plain.keep(folder, sets)
+            plain.keep(folder, sets | {"texts": [row.text for row in texts]})
             found = plain.said(folder, "held_out").argmax(axis=1)
             return {"macro_f1": score(teachers.indices(held_out), found).macro_f1}
 
         return self.ground.done("tf-idf", {"labels": labels}, {}, make)
+
+    def baseline(self) -> Done:
+        """TF-IDF on all labels that a student of `arms` is fitted to: what that has to beat."""
+        if READ not in self.arms:
+            return self.plain()
+        inputs = {"labels": self.ground.labels().folder, "readers": self.ground.readers}
+
+        def make(folder: Path) -> Numbers:
+            train, read = self.ground.people()[0], readers.first(self.ground.read()[0])
+            plain.fit([*train, *read], folder)
+            return {"labels": len(train) + len(read)}
+
+        return self.ground.done("tf-idf", inputs, {}, make)
 
     def selected(self) -> Done:
         """The teachers together, and what of their opinion is believed, by each policy."""
@@ -86,76 +105,98 @@ class Story:
         """The base, fitted to one selection; `none`: to the labels of people and nothing else.
 
         `settled`: half way from the `soft` one to what it becomes by a fit to certain labels.
+        `read`: half way from that to what it becomes by a fit to these and to what readers said.
         """
         scale = self.ground.scale
         if arm == SETTLED:
-            return self._settled(self.student("soft").folder / "model")
+            return self._half_way("settle", self.student("soft"), scale.settle, self._certain, {})
+        if arm == READ:
+            inputs = {"readers": self.ground.readers}
+            return self._half_way("read", self.student(SETTLED), scale.read, self._read, inputs)
         start = self.ground.adapted(scale.student).folder / "model"
         chosen = self.selected().folder / f"{arm}.parquet"
 
-        def rows() -> list[Example]:
-            return read_examples(chosen)
+        def rows() -> Rows:
+            return read_examples(chosen), self._certain()[1]
 
         inputs = {"selected": chosen}
         return self._fitted("finetune", start, scale.finetune, rows, inputs, seed=SEEDS[0])
 
     def figures(self) -> Done:
-        """Every arm and the baseline, on chat and comments that nobody was fitted to."""
+        """Every arm and the baseline, on texts that nobody was fitted to."""
         students = {arm: self.student(arm).folder / "model" for arm in self.arms}
-        labels, simple = self.ground.labels().folder, self.plain().folder
+        simple = self.baseline().folder
 
         def make(folder: Path) -> Numbers:
-            _, held_out = self.ground.people()
-            chat = [not row.id.startswith(corpus.COMMENT) for row in held_out]
-            sets = {
-                "chat": [row for row, is_chat in zip(held_out, chat, strict=True) if is_chat],
-                "comments": dataset.read_labelled(labels / "comments.parquet"),
-            }
+            sets = self._sets()
             said = {
-                "chat": plain.said(simple, "held_out")[chat],
-                "comments": plain.said(simple, "comments"),
+                name: plain.say(simple, [row.text for row in rows]) for name, rows in sets.items()
             }
             return figures.write(folder, students, said, sets, self.ground.options)
 
-        return self.ground.done(
-            "figures", {**students, "tf-idf": simple, "labels": labels}, {"ablation": True}, make
-        )
+        inputs = {**students, "tf-idf": simple, "labels": self.ground.labels().folder}
+        inputs["readers"] = self.ground.readers
+        return self.ground.done("figures", inputs, {"ablation": True}, make)
 
     def ship(self, out: Path) -> None:
         """The student that does best on held-out chat and comments, as the bundled model."""
-        _, held_out = self.ground.people()
         figures = self.figures()
         arm = max(self.arms, key=lambda each: self.student(each).manifest.numbers["macro_f1"])
-        made = ship.Made(
-            arm, self.student(arm).folder / "model", self.plain().folder, figures.folder, held_out
-        )
+        _, held_out = self.ground.people()
+        if arm == READ:  # its confidence is to hold on what people type, too
+            held_out = [*held_out, *readers.first(self.ground.read()[1])]
+        student, simple = self.student(arm).folder / "model", self.baseline().folder
+        made = ship.Made(arm, student, simple, figures.folder, held_out)
         told = told_of(self.ground.scale)
         ship.write(out, made, told, self.ground.options)
 
-    def _settled(self, before: Path) -> Done:
-        how = self.ground.scale.settle
+    def _sets(self) -> dict[str, list[Labelled]]:
+        _, held_out = self.ground.people()
+        read = readers.first(self.ground.read()[1])
+        sets = {
+            "chat": [row for row in held_out if not row.id.startswith(corpus.COMMENT)],
+            "comments": dataset.read_labelled(self.ground.labels().folder / "comments.parquet"),
+            "questions": [row for row in read if row.id.startswith(corpus.QUESTION)],
+            "reviews": [row for row in read if not row.id.startswith(corpus.QUESTION)],
+        }
+        return {name: rows for name, rows in sets.items() if rows}
 
-        def rows() -> list[Example]:
-            train, _ = self.ground.people()
-            return select.human(train)
+    def _certain(self) -> Rows:
+        train, held_out = self.ground.people()
+        return select.human(train), select.human(held_out)
 
-        after = self._fitted("settle", before, how, rows, {}, seed=SEEDS[0]).folder / "model"
+    def _read(self) -> Rows:
+        _, held_out = self._certain()
+        read, unread = self.ground.read()
+        return [*self.ground.taught(), *read], [*held_out, *unread]
+
+    def _half_way(
+        self,
+        name: str,
+        before: Done,
+        how: Fitting,
+        rows: Callable[[], Rows],
+        chosen: Mapping[str, Path],
+    ) -> Done:
+        """The mean of `before` and of what it becomes by one more fit, the stage `name`."""
+        start = before.folder / "model"
+        after = self._fitted(name, start, how, rows, chosen, seed=SEEDS[0]).folder / "model"
 
         def make(folder: Path) -> Numbers:
-            average(before, after, folder / "model")
+            average(start, after, folder / "model")
             _, held_out = self.ground.people()
             words = [row.text for row in held_out]
             found = predict.of(folder / "model", words, self.ground.options).argmax(axis=1)
             return {"macro_f1": score(teachers.indices(held_out), found).macro_f1}
 
-        return self.ground.done("average", {"before": before, "after": after}, {}, make)
+        return self.ground.done("average", {"before": start, "after": after}, {}, make)
 
     def _fitted(  # noqa: PLR0913  (what is fitted, how, and to what)
         self,
         name: str,
         start: Path,
         how: Fitting,
-        rows: Callable[[], list[Example]],
+        rows: Callable[[], Rows],
         chosen: Mapping[str, Path],
         *,
         seed: int,
@@ -167,19 +208,23 @@ class Story:
         )
 
         def make(folder: Path) -> Numbers:
-            _, held_out = self.ground.people()
-            train = [
-                row
-                for row in rows()
-                for _ in range(how.comments if row.id.startswith(corpus.COMMENT) else 1)
-            ]
-            job = Job(str(start), train, select.human(held_out), options, how.learning_rate)
+            kept, held_out = rows()
+            train = [row for row in kept for _ in range(times(row, how))]
+            job = Job(str(start), train, held_out, options, how.learning_rate)
             return teach.fitted(job, folder)
 
         inputs = {"start": start, "labelled": labelled, **chosen}
         stated = options.model_dump(mode="json", include=FIT)
-        stated |= {"learning_rate": how.learning_rate, "comments": how.comments}
+        stated |= {"learning_rate": how.learning_rate}
+        stated |= {"comments": how.comments, "undecided": how.undecided}
         return self.ground.done(name, inputs, stated, make, seed=seed)
+
+
+def times(row: Example, how: Fitting) -> int:
+    """How often `row` comes in an epoch."""
+    if row.id.startswith(corpus.UNDECIDED):
+        return how.undecided
+    return how.comments if row.id.startswith(corpus.COMMENT) else 1
 
 
 def told_of(scale: Scale) -> dict[str, str]:

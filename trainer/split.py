@@ -3,13 +3,10 @@
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from trainer.dataset import Labelled
-from trainer.leakage import normal
+from trainer.leakage import W, normal
 
 
-def split(
-    rows: Sequence[Labelled], share: float, seed: int
-) -> tuple[list[Labelled], list[Labelled]]:
+def split(rows: Sequence[W], share: float, seed: int) -> tuple[list[W], list[W]]:
     """(train, held out): about `share` of the texts; equal texts, however spelt, stay together."""
     held_out = [_draw(normal(row.text), seed) < share for row in rows]
     train = [row for row, held in zip(rows, held_out, strict=True) if not held]

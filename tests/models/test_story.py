@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import story, words
+from models import corpus, readers, story, words
 from models.ground import Ground
 from models.scale import Base, Fitting, Scale, Schedule, Shape
-from models.story import Story
+from models.story import Story, times
 from models.words import Ids
 from tests.trainer.conftest import chat, tsv
 from trainer.settings import TrainerSettings
@@ -35,6 +35,7 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
         teach=Fitting(epochs=1, batch_size=64, learning_rate=3e-4),
         finetune=Fitting(epochs=1, batch_size=128, learning_rate=5e-4),
         settle=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        read=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
         reviews=60,
         spliced=60,
         pieces=60,
@@ -48,7 +49,9 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
         resamples=100,
         threads=1,
     )
-    return Story(Ground(folder, tmp_path / "work", options, scale, print))
+    said = folder / "read.tsv"
+    said.write_text(f"text_sha256\temotions\n{readers.key('영화 3 좋네요')}\t기쁨,평온\n", "utf-8")
+    return Story(Ground(folder, tmp_path / "work", options, scale, print, said))
 
 
 def test_every_stage_is_made_once_and_what_is_shipped_serves(
@@ -59,8 +62,8 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     stages = [line.partition(":")[0] for line in told if " → " in line]
     assert sorted(stages) == sorted(
         [
-            *("public", "words", "labels", "tf-idf", "select", "settle", "average", "figures"),
-            *(2 * ("base", "adapt", "teach", "pseudo-label")),
+            *("public", "words", "labels", "select", "settle", "read", "figures"),
+            *(2 * ("base", "adapt", "teach", "pseudo-label", "average", "tf-idf")),
             *(3 * ("finetune",)),
         ]
     )
@@ -75,7 +78,13 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     messages = [row for row in held_out if row.text in {each.text for each in chat(240, 1)}]
     assert 0 < len(messages) < len(held_out)  # the others are comments
     assert f"| soft on chat | {len(messages)} | " in card
-    for row in ("none on chat", "seed on comments", "settled on chat", "TF-IDF on golden"):
+    for row in (
+        "none on chat",
+        "seed on comments",
+        "settled on chat",
+        "read on comments",
+        "TF-IDF on golden",
+    ):
         assert f"| {row} | " in card
     for policy in ("seed on chat", "soft on comments"):
         assert f"- {policy}: pseudo-labels " in card
@@ -87,3 +96,15 @@ def test_without_the_arm_that_has_no_pseudo_labels_the_card_says_that_nobody_kno
     replace(small, arms=("soft",)).ship(tmp_path / "out")
     card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
     assert "Not known: the student without pseudo-labels was not fitted." in card
+
+
+def test_what_readers_said_is_learned_from_once_and_comments_more_often(small: Story) -> None:
+    rows, held_out = small._read()
+    assert not {row.text for row in rows} & {row.text for row in held_out}
+    how = replace(small.ground.scale.read, comments=4, undecided=2)
+    often = {row.id: times(row, how) for row in rows}
+    assert often["review-3"] == 1
+    assert {count for name, count in often.items() if name.startswith(corpus.UNDECIDED)} == {2}
+    decided = {row.id for row in small.ground.people()[0] if row.id.startswith(corpus.COMMENT)}
+    assert decided
+    assert {often[name] for name in decided} == {4}

@@ -24,6 +24,15 @@ def shipped(tmp_path: Path, tiny_model: Path, options: TrainerSettings) -> Path:
     return tmp_path / "publish" / "model"
 
 
+def test_the_graph_and_how_it_was_checked_are_all_that_is_added(
+    shipped: Path, tiny_model: Path
+) -> None:
+    names = {str(path.relative_to(shipped)) for path in shipped.rglob("*") if path.is_file()}
+    added = names - {path.name for path in tiny_model.iterdir()}
+    graph = f"engines/{kept.key(shipped)}"
+    assert added == {f"{graph}/{kept.GRAPH}", f"{graph}/{kept.MANIFEST}"}
+
+
 def test_the_numbers_are_those_of_the_check(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings
 ) -> None:
