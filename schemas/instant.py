@@ -14,10 +14,10 @@ MAX_EPOCH_MS = 253_402_300_799_999
 _LONGEST_KEPT = 40  # characters: down to a picosecond, and nobody's megabytes of digits
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  naive on purpose: UTC arithmetic without tzinfo
-_RFC_3339 = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
-    r"(?:\.([0-9]+))?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
-)
+_CLOCK = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt](?:[01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)"
+_REST = re.compile(r"(?:\.([0-9]+))?([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])")
+_RFC_3339 = re.compile(_CLOCK + _REST.pattern)
+_NO_DATE_TIME = "not an RFC 3339 date-time with an offset"
 
 
 def parse(value: str) -> datetime:
@@ -29,7 +29,7 @@ def parse(value: str) -> datetime:
     """
     match = _RFC_3339.fullmatch(value)
     if match is None:
-        raise ValueError("not an RFC 3339 date-time with an offset")
+        raise ValueError(_NO_DATE_TIME)
     text = value.upper()
     leap = match[1] == "60"
     if leap:
@@ -70,13 +70,19 @@ def text_of(value: str) -> str:
     return _text_of(value) if len(value) <= _LONGEST_KEPT else datetime_text(parse(value))
 
 
-@lru_cache(maxsize=8192)  # asked for twice for each message: once to validate it, once to write it
 def _text_of(value: str) -> str:
-    match = _RFC_3339.fullmatch(value)
-    if match is None or match[1] == "60":
-        return datetime_text(parse(value))
-    fraction = "0" if match[2] is None else match[2]
-    return f"{_second_of(value[:19], match[3])}.{fraction[:3]:0<3}Z"
+    # Messages come many to a second and in any millisecond of it, so each is kept by itself.
+    fraction, offset = _rest_of(value[19:])
+    return f"{_second_of(value[:19], offset)}.{fraction}Z"
+
+
+@lru_cache(maxsize=4096)  # a clock of milliseconds writes a thousand of them
+def _rest_of(value: str) -> tuple[str, str]:
+    """What follows the seconds, as milliseconds and offset. Raises ValueError."""
+    match = _REST.fullmatch(value)
+    if match is None:
+        raise ValueError(_NO_DATE_TIME)
+    return f"{match[1] or '0':0<3}"[:3], match[2]
 
 
 @lru_cache(maxsize=256)

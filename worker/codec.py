@@ -82,7 +82,7 @@ class Chat(NamedTuple):
     text: str
     room_id: str | None = None
     user_id: str | None = None
-    sent_at: str | int | None = None
+    sent_at: str | None = None  # as events have it; None where the record's timestamp stands in
 
 
 def size(record: Sized) -> int:
@@ -124,7 +124,8 @@ def decode(value: bytes, max_bytes: int, found: int | None = None) -> Chat:
             )
         )
         raise DecodeError(Reason.INVALID, f"ValidationError: {mistakes}") from None
-    return Chat(message.message_id, message.text, message.room_id, message.user_id, message.sent_at)
+    sent_at = None if message.sent_at is None else sent_at_text(message.sent_at, 0)
+    return Chat(message.message_id, message.text, message.room_id, message.user_id, sent_at)
 
 
 def _plain(value: bytes, fields: dict[str, Any]) -> Chat | None:
@@ -134,29 +135,26 @@ def _plain(value: bytes, fields: dict[str, Any]) -> Chat | None:
     quote begins or ends a string: two for a name, two more for a text. More of them than the fields
     below explain are a name that was dropped, or something nested.
     """
+    if b"\\" in value:
+        return None
     get = fields.get
     message_id, text, sent_at = get("message_id"), get("text"), get("sent_at")
     room_id, user_id = get("room_id"), get("user_id")
-    quotes = 2 * len(fields)
-    for each in (message_id, text, room_id, user_id, sent_at):
+    if not (type(message_id) is type(text) is str and 0 < len(message_id) <= MAX_ID_LENGTH):
+        return None
+    quotes = 2 * len(fields) + 4
+    for each in (room_id, user_id, sent_at):
         if type(each) is str:
             quotes += 2
         elif each is not None:
             return None
-    if (
-        message_id is None
-        or text is None
-        or b"\\" in value
-        or value.count(b'"') != quotes
-        or not 0 < len(message_id) <= MAX_ID_LENGTH
-    ):
+    if value.count(b'"') != quotes:
         return None
     try:
-        if sent_at is not None:
-            text_of(sent_at)
+        moment = None if sent_at is None else text_of(sent_at)
     except ValueError:
         return None
-    return Chat(message_id, text, room_id, user_id, sent_at)
+    return Chat(message_id, text, room_id, user_id, moment)
 
 
 def _may_repeat_keys(value: bytes, fields: dict[str, Any]) -> bool:
@@ -240,7 +238,7 @@ def event_fields(  # noqa: PLR0913  (the fields of the wire)
         "truncated": truncated,
         "model": model,
         "source": {"topic": topic, "partition": partition, "offset": offset},
-        "sent_at": sent_at_text(sent_at, record.timestamp),
+        "sent_at": sent_at or sent_at_text(None, record.timestamp),
         "classified_at": classified_at,
     }
 
