@@ -81,7 +81,7 @@ def version(model: Path, options: TrainerSettings, day: int) -> str:
     stated = promote.state(model, options, made_at=made_at, metrics={})
     store = Registry(options.registry, options.name)
     with store.alone():
-        store.put(model, stated)
+        store.versions.put(model, stated)
     return stated.version
 
 

@@ -6,9 +6,10 @@ from typing import Final
 
 import orjson
 
-from models import teachers
+from models import corpus, readers, teachers
+from models.ground import Ground
 from schemas.emotion import EMOTIONS
-from trainer import calibrate, compare, predict, scores, wording
+from trainer import calibrate, compare, dataset, predict, scores, wording
 from trainer.dataset import Labelled
 from trainer.evaluate import Triple
 from trainer.scores import Floats
@@ -20,6 +21,19 @@ FACTS: Final = "figures.json"
 ABLATION: Final = "ablation.md"
 NONE: Final = "none"  # the arm without pseudo-labels
 BASELINE: Final = "TF-IDF"
+
+
+def sets(ground: Ground) -> dict[str, list[Labelled]]:
+    """Those texts, by where they come from. Raises DataError and what the stages do."""
+    _, held_out = ground.people()
+    read = readers.first(ground.read()[1])
+    found = {
+        "chat": [row for row in held_out if not row.id.startswith(corpus.COMMENT)],
+        "comments": dataset.read_labelled(ground.labels().folder / "comments.parquet"),
+        "questions": [row for row in read if row.id.startswith(corpus.QUESTION)],
+        "reviews": [row for row in read if not row.id.startswith(corpus.QUESTION)],
+    }
+    return {name: rows for name, rows in found.items() if rows}
 
 
 def write(

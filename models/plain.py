@@ -1,6 +1,6 @@
 """TF-IDF and logistic regression: a teacher beside the others, and the floor for all else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,18 +30,21 @@ def fit(train: Sequence[Labelled], folder: Path) -> None:
     joblib.dump(model, folder / MODEL)
 
 
-def say(folder: Path, texts: Sequence[str]) -> Floats:
-    """(n, 6): what the model in `folder` says."""
+def load(folder: Path) -> Callable[[Sequence[str]], Floats]:
+    """What the model in `folder` says of texts: (n, 6) of n."""
     model: Any = joblib.load(folder / MODEL)
-    parts = [model.predict_proba(texts[at : at + PART]) for at in range(0, len(texts), PART)]
-    return np.concatenate(parts)
+
+    def say(texts: Sequence[str]) -> Floats:
+        parts = [model.predict_proba(texts[at : at + PART]) for at in range(0, len(texts), PART)]
+        return np.concatenate(parts)
+
+    return say
 
 
 def keep(folder: Path, sets: Mapping[str, Sequence[str]]) -> None:
     """Write what it says of each set of texts beside it: it takes minutes where they are many."""
-    said: dict[str, Any] = {
-        name: say(folder, texts).astype(np.float32) for name, texts in sets.items()
-    }
+    say = load(folder)
+    said: dict[str, Any] = {name: say(texts).astype(np.float32) for name, texts in sets.items()}
     np.savez_compressed(folder / SAID, **said)
 
 

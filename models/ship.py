@@ -13,10 +13,11 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from models import figures, plain, teachers
+from models.scale import Scale
 from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.instant import datetime_text
-from trainer import calibrate, dataset, predict, publish, registry
+from trainer import calibrate, dataset, predict, publish, versions
 from trainer.dataset import Labelled
 from trainer.settings import TrainerSettings
 
@@ -36,10 +37,8 @@ class Made:
     held_out: list[Labelled]
 
 
-def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSettings) -> None:
+def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None:
     """Fill `out`, which is replaced, and score it on the golden set, once.
-
-    `told_facts`: what else the card says.
 
     Raises ModelError, EngineError, InferenceError, OSError.
     """
@@ -62,7 +61,7 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
         facts["shipped on golden"] = figures.measure(
             predict.of(shipped, words, options), golden, options
         )
-        baseline = plain.say(made.plain, words)
+        baseline = plain.load(made.plain)(words)
         facts["TF-IDF on golden"] = figures.measure(baseline, golden, options)
         told = Template(CARD.read_text(encoding="utf-8"))
         ablation = (made.measured / figures.ABLATION).read_text(encoding="utf-8")
@@ -71,10 +70,10 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
             ablation=ablation or "- Not known: the student without pseudo-labels was not fitted.",
             temperature=f"{heat:.2f}",
             arm=made.arm,
-            **told_facts,
+            **told_of(scale),
         )
         (shipped / "README.md").write_text(card, encoding="utf-8")
-        stated = registry.state(
+        stated = versions.state(
             shipped,
             NAME,
             labels=EMOTIONS,
@@ -88,6 +87,23 @@ def write(out: Path, made: Made, told_facts: dict[str, str], options: TrainerSet
         (shipped / manifest.FILE_NAME).write_bytes(body)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(shipped, out)
+
+
+def told_of(scale: Scale) -> dict[str, str]:
+    """What the card says of how the model was made."""
+    teacher, student = scale.teacher, scale.student
+    return {
+        "reviews": f"{scale.reviews:,}",
+        "spliced": f"{scale.spliced:,}",
+        "pieces": f"{scale.pieces:,}",
+        "steps": f"{student.pretraining.steps:,}",
+        "tokens": f"{student.pretraining.tokens:,}",
+        "adapting": f"{student.adapting.steps:,}",
+        "start": "skip-gram vectors of them" if student.vectors else "nothing",
+        "where": ", which takes hours on two CPU cores" if student.vectors else " on one GPU",
+        "teacher": f"{teacher.shape.layers} layers of {teacher.shape.width}, pretrained alike for "
+        f"{teacher.pretraining.steps:,} steps",
+    }
 
 
 def temperature(student: Path, held_out: list[Labelled], options: TrainerSettings) -> float:

@@ -1,29 +1,21 @@
 """teachers → opinions → selection → students → figures → the model's folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models import choose, corpus, figures, plain, readers, ship, teachers
-from models.average import average
+from models import choose, figures, lesson, plain, readers, ship, teachers
 from models.ground import Ground
-from models.scale import Fitting, Scale
-from trainer import dataset, predict, pseudo_label, select, teach
+from models.lesson import Lesson, Rows
+from trainer import dataset, pseudo_label
 from trainer.choose import read_examples
-from trainer.dataset import Labelled
-from trainer.job import Job
-from trainer.scores import score
-from trainer.select import Example
-from trainer.settings import FIT
 from trainer.stage import Done, Numbers
 
 SEEDS: Final = (7, 8)  # a teacher each
 SETTLED: Final = "settled"
 READ: Final = "read"
 ARMS: Final = ("none", "soft", "seed", SETTLED, READ)
-
-Rows = tuple[list[Example], list[Example]]  # to learn from, and held out to stop by
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +29,8 @@ class Story:
         """The teacher's base, fitted to the labels of people, undecided ones among them."""
         scale = self.ground.scale
         start = self.ground.adapted(scale.teacher).folder / "model"
-
-        def rows() -> Rows:
-            return self.ground.taught(), self._certain()[1]
-
-        return self._fitted("teach", start, scale.teach, rows, {}, seed=seed)
+        taught = Lesson("teach", start, scale.teach, lesson.taught, {}, seed)
+        return lesson.fitted(self.ground, taught)
 
     def opinion(self, seed: int) -> Done:
         """What a teacher says of the texts without label."""
@@ -64,8 +53,8 @@ class Story:
             texts = dataset.read_texts(labels / "texts.parquet")
             sets = {"held_out": [row.text for row in held_out]}
             plain.keep(folder, sets | {"texts": [row.text for row in texts]})
-            found = plain.said(folder, "held_out").argmax(axis=1)
-            return {"macro_f1": score(teachers.indices(held_out), found).macro_f1}
+            said = plain.said(folder, "held_out")
+            return {"macro_f1": teachers.f1(said, teachers.indices(held_out))}
 
         return self.ground.done("tf-idf", {"labels": labels}, {}, make)
 
@@ -107,20 +96,23 @@ class Story:
         `settled`: half way from the `soft` one to what it becomes by a fit to certain labels.
         `read`: half way from that to what it becomes by a fit to these and to what readers said.
         """
-        scale = self.ground.scale
+        scale, seed = self.ground.scale, SEEDS[0]
         if arm == SETTLED:
-            return self._half_way("settle", self.student("soft"), scale.settle, self._certain, {})
+            start = self.student("soft").folder / "model"
+            settling = Lesson("settle", start, scale.settle, lesson.certain, {}, seed)
+            return lesson.half_way(self.ground, settling)
         if arm == READ:
-            inputs = {"readers": self.ground.readers}
-            return self._half_way("read", self.student(SETTLED), scale.read, self._read, inputs)
+            start, files = self.student(SETTLED).folder / "model", {"readers": self.ground.readers}
+            reading = Lesson("read", start, scale.read, lesson.read, files, seed)
+            return lesson.half_way(self.ground, reading)
         start = self.ground.adapted(scale.student).folder / "model"
         chosen = self.selected().folder / f"{arm}.parquet"
 
-        def rows() -> Rows:
-            return read_examples(chosen), self._certain()[1]
+        def rows(ground: Ground) -> Rows:
+            return read_examples(chosen), lesson.certain(ground)[1]
 
-        inputs = {"selected": chosen}
-        return self._fitted("finetune", start, scale.finetune, rows, inputs, seed=SEEDS[0])
+        tuning = Lesson("finetune", start, scale.finetune, rows, {"selected": chosen}, seed)
+        return lesson.fitted(self.ground, tuning)
 
     def figures(self) -> Done:
         """Every arm and the baseline, on texts that nobody was fitted to."""
@@ -128,10 +120,9 @@ class Story:
         simple = self.baseline().folder
 
         def make(folder: Path) -> Numbers:
-            sets = self._sets()
-            said = {
-                name: plain.say(simple, [row.text for row in rows]) for name, rows in sets.items()
-            }
+            sets = figures.sets(self.ground)
+            say = plain.load(simple)
+            said = {name: say([row.text for row in rows]) for name, rows in sets.items()}
             return figures.write(folder, students, said, sets, self.ground.options)
 
         inputs = {**students, "tf-idf": simple, "labels": self.ground.labels().folder}
@@ -147,98 +138,4 @@ class Story:
             held_out = [*held_out, *readers.first(self.ground.read()[1])]
         student, simple = self.student(arm).folder / "model", self.baseline().folder
         made = ship.Made(arm, student, simple, figures.folder, held_out)
-        told = told_of(self.ground.scale)
-        ship.write(out, made, told, self.ground.options)
-
-    def _sets(self) -> dict[str, list[Labelled]]:
-        _, held_out = self.ground.people()
-        read = readers.first(self.ground.read()[1])
-        sets = {
-            "chat": [row for row in held_out if not row.id.startswith(corpus.COMMENT)],
-            "comments": dataset.read_labelled(self.ground.labels().folder / "comments.parquet"),
-            "questions": [row for row in read if row.id.startswith(corpus.QUESTION)],
-            "reviews": [row for row in read if not row.id.startswith(corpus.QUESTION)],
-        }
-        return {name: rows for name, rows in sets.items() if rows}
-
-    def _certain(self) -> Rows:
-        train, held_out = self.ground.people()
-        return select.human(train), select.human(held_out)
-
-    def _read(self) -> Rows:
-        _, held_out = self._certain()
-        read, unread = self.ground.read()
-        return [*self.ground.taught(), *read], [*held_out, *unread]
-
-    def _half_way(
-        self,
-        name: str,
-        before: Done,
-        how: Fitting,
-        rows: Callable[[], Rows],
-        chosen: Mapping[str, Path],
-    ) -> Done:
-        """The mean of `before` and of what it becomes by one more fit, the stage `name`."""
-        start = before.folder / "model"
-        after = self._fitted(name, start, how, rows, chosen, seed=SEEDS[0]).folder / "model"
-
-        def make(folder: Path) -> Numbers:
-            average(start, after, folder / "model")
-            _, held_out = self.ground.people()
-            words = [row.text for row in held_out]
-            found = predict.of(folder / "model", words, self.ground.options).argmax(axis=1)
-            return {"macro_f1": score(teachers.indices(held_out), found).macro_f1}
-
-        return self.ground.done("average", {"before": start, "after": after}, {}, make)
-
-    def _fitted(  # noqa: PLR0913  (what is fitted, how, and to what)
-        self,
-        name: str,
-        start: Path,
-        how: Fitting,
-        rows: Callable[[], Rows],
-        chosen: Mapping[str, Path],
-        *,
-        seed: int,
-    ) -> Done:
-        """The model in `start`, fitted to `rows`; `chosen` is the file that they come from."""
-        labelled = self.ground.labels().folder / "labelled.parquet"
-        options = self.ground.options.model_copy(
-            update={"seed": seed, "epochs": how.epochs, "batch_size": how.batch_size}
-        )
-
-        def make(folder: Path) -> Numbers:
-            kept, held_out = rows()
-            train = [row for row in kept for _ in range(times(row, how))]
-            job = Job(str(start), train, held_out, options, how.learning_rate)
-            return teach.fitted(job, folder)
-
-        inputs = {"start": start, "labelled": labelled, **chosen}
-        stated = options.model_dump(mode="json", include=FIT)
-        stated |= {"learning_rate": how.learning_rate}
-        stated |= {"comments": how.comments, "undecided": how.undecided}
-        return self.ground.done(name, inputs, stated, make, seed=seed)
-
-
-def times(row: Example, how: Fitting) -> int:
-    """How often `row` comes in an epoch."""
-    if row.id.startswith(corpus.UNDECIDED):
-        return how.undecided
-    return how.comments if row.id.startswith(corpus.COMMENT) else 1
-
-
-def told_of(scale: Scale) -> dict[str, str]:
-    """What the card says of how the model was made."""
-    teacher, student = scale.teacher, scale.student
-    return {
-        "reviews": f"{scale.reviews:,}",
-        "spliced": f"{scale.spliced:,}",
-        "pieces": f"{scale.pieces:,}",
-        "steps": f"{student.pretraining.steps:,}",
-        "tokens": f"{student.pretraining.tokens:,}",
-        "adapting": f"{student.adapting.steps:,}",
-        "start": "skip-gram vectors of them" if student.vectors else "nothing",
-        "where": ", which takes hours on two CPU cores" if student.vectors else " on one GPU",
-        "teacher": f"{teacher.shape.layers} layers of {teacher.shape.width}, pretrained alike for "
-        f"{teacher.pretraining.steps:,} steps",
-    }
+        ship.write(out, made, self.ground.scale, self.ground.options)

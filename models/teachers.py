@@ -58,8 +58,8 @@ def together(
         Pseudo(**(row | {"scores": tuple(row["scores"])}))
         for row in pseudo_label.rows(texts, softened)
     ]
-    numbers = {f"teacher_{n}": _f1(one, labels) for n, one in enumerate(each)}
-    return Together(rows, weight, numbers | {"together": _f1(both, labels), "temperature": heat})
+    numbers = {f"teacher_{n}": f1(one, labels) for n, one in enumerate(each)}
+    return Together(rows, weight, numbers | {"together": f1(both, labels), "temperature": heat})
 
 
 def _mean(each: Sequence[Floats], heats: Sequence[float], plain_weight: float) -> Floats:
@@ -105,10 +105,11 @@ def indices(rows: Sequence[Labelled]) -> Labels:
     return np.array([EMOTIONS.index(row.emotion) for row in rows], dtype=np.int64)
 
 
+def f1(probabilities: Floats, labels: Labels) -> float:
+    """Macro-F1 of the likeliest emotions, (n, 6) against (n,)."""
+    return score(labels, probabilities.argmax(axis=1)).macro_f1
+
+
 def _loss(probabilities: Floats, labels: Labels) -> float:
     softened = calibrate.soften(probabilities, calibrate.temperature(probabilities, labels))
     return float(-np.log(softened[np.arange(len(labels)), labels] + 1e-12).mean())
-
-
-def _f1(probabilities: Floats, labels: Labels) -> float:
-    return score(labels, probabilities.argmax(axis=1)).macro_f1

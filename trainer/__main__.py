@@ -273,7 +273,7 @@ def _schedule(_: argparse.Namespace) -> int:
 def _review(arguments: argparse.Namespace) -> int:
     if arguments.do != "label" and arguments.file is None:
         raise SettingsError([f"review {arguments.do} needs a file"])
-    from trainer import review  # noqa: PLC0415
+    from trainer import review, terminal  # noqa: PLC0415
 
     if arguments.do == "export":
         return _with_recipe(
@@ -284,7 +284,9 @@ def _review(arguments: argparse.Namespace) -> int:
             lambda recipe: review.take_in(recipe, arguments.file), reads=("golden",)
         )
     # A terminal that somebody left open keeps no scheduled run waiting.
-    return _with_recipe(lambda recipe: review.label(recipe, arguments.limit), alone=False)
+    return _with_recipe(
+        lambda recipe: review.label(recipe, arguments.limit, terminal.one_key), alone=False
+    )
 
 
 if __name__ == "__main__":

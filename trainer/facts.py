@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.record import Record
-from trainer import compare, evaluate, history, production, stage
+from trainer import compare, evaluate, production, stage
 from trainer.compare import Comparison
 from trainer.dataset import DataError
 from trainer.evaluate import Evaluation, Triple
@@ -163,8 +163,8 @@ def served(lineage: Lineage, champion: Path | None) -> list[Served]:
     if champion:
         stated = (champion / manifest.FILE_NAME).read_bytes()
         version = ModelManifest.model_validate_json(stated).version
-    samples, people = lineage.sources.all_samples(), history.labels(lineage.options.work)
-    return production.served(samples, people, version, lineage.options)
+    sources = lineage.sources
+    return production.served(sources.all_samples(), sources.reviewed, version, lineage.options)
 
 
 def folder(work: Path, student: str) -> Path:

@@ -10,9 +10,10 @@ from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import compare, evaluate, promote, publish
 from trainer.compare import Comparison, Contender, Floors, Verdict
+from trainer.depot import RegistryError
 from trainer.lineage import Lineage
 from trainer.promote import AnnounceError
-from trainer.registry import AliasError, Registry, RegistryError
+from trainer.registry import AliasError, Registry
 from trainer.settings import FLOORS
 from trainer.stage import Done, Numbers
 
@@ -153,7 +154,7 @@ class Gate:
 
     def _without_champion(self, store: Registry, student: Done) -> Verdict:
         """The verdict where there is nothing to compare with. Raises RegistryError."""
-        alias, others = self.options.alias, {*store.versions()} - {self.version.version}
+        alias, others = self.options.alias, {*store.versions.names()} - {self.version.version}
         if others and not store.aliases():
             raise RegistryError(
                 f"{alias} points at nothing, but {', '.join(sorted(others))} stands in the "
@@ -230,7 +231,7 @@ def _replaced(store: Registry, alias: str) -> str | None:
         store.alias(alias)
     except AliasError:
         return f"what stood in the place of {alias} was no ModelPromotion; it was written anew"
-    versions = store.versions()
+    versions = store.versions.names()
     if versions and not store.aliases():
         known = ", ".join(versions)
         return f"{alias} pointed at nothing, though {known} stands in the registry; it was lost"

@@ -1,4 +1,4 @@
-"""What earlier runs used and gave: `history.json`, the snapshots, and the labels of reviewers."""
+"""What earlier runs used and gave: `history.json`, the snapshots, and the teacher's opinions."""
 
 from pathlib import Path
 from typing import Final
@@ -8,13 +8,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.record import Record
 from trainer import dataset, stage
-from trainer.collect import SAMPLES
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import DataError
 from trainer.pseudo_label import FILE as PSEUDO
+from trainer.snapshot import SAMPLES
 
 FILE: Final = "history.json"
-LABELS: Final = "labels.jsonl"
-WITHDRAWN: Final = ""  # in place of an emotion: the reviewer took the label back
 
 
 class Run(Record):
@@ -85,21 +83,3 @@ def opinions(work: Path) -> dict[str, str]:
         return {}
     rows = dataset.read_pseudo(max(done)[1] / PSEUDO)
     return {row.id: row.pred_emotion for row in rows}
-
-
-def labels_file(work: Path) -> Path:
-    """Where reviewers' labels are kept."""
-    return work / LABELS
-
-
-def labels(work: Path) -> list[Labelled]:
-    """What reviewers said, the last word of each. Raises DataError."""
-    path = labels_file(work)
-    if not path.exists() or not path.stat().st_size:
-        return []
-    rows = {row["id"]: row for row in dataset.read_table(path)}
-    return [
-        Labelled(row["id"], row["text"], row["emotion"])
-        for row in rows.values()
-        if row["emotion"] != WITHDRAWN
-    ]

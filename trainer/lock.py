@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 from fsspec.implementations.local import LocalFileSystem
 
+from trainer.depot import Depot, RegistryError, in_one_line
 from worker import storage
 
 LOCK: Final = "promote.lock"
@@ -19,18 +20,20 @@ LOCK_SECONDS: Final = 900.0  # a lock of another machine older than this was lef
 
 
 @contextmanager
-def held(files: Any, root: str) -> Iterator[None]:  # noqa: ANN401  (fsspec is not annotated)
-    """Hold the folder `root` of an fsspec file system.
-
-    Raises FileExistsError where another trainer holds it, ValueError where something else stands
-    in the lock's place, and OSError.
-    """
-    path, me = f"{root}/{LOCK}", os.getpid()
-    holder = {"host": socket.gethostname(), "pid": me, "began": _began(me), "since": time.time()}
-    body = orjson.dumps(holder)
-    files.makedirs(root, exist_ok=True)
-    _break_stale(files, path)
-    _create(files, path, body)
+def held(depot: Depot) -> Iterator[None]:
+    """Hold the folder of a registry. Raises RegistryError where that cannot be."""
+    files, path = depot.files, f"{depot.root}/{LOCK}"
+    body = orjson.dumps(_holder())
+    with in_one_line(f"{depot.root} cannot be written to"):
+        try:
+            files.makedirs(depot.root, exist_ok=True)
+            _break_stale(files, path)
+            _create(files, path, body)
+        except FileExistsError:
+            message = f"another trainer is writing to {depot.root}; {path}"
+            raise RegistryError(message) from None
+        except ValueError as error:
+            raise RegistryError(str(error)) from None
     try:
         yield
     finally:
@@ -40,7 +43,13 @@ def held(files: Any, root: str) -> Iterator[None]:  # noqa: ANN401  (fsspec is n
                 files.rm_file(path)
 
 
-def _create(files: Any, path: str, body: bytes) -> None:  # noqa: ANN401
+def _holder() -> dict[str, str | int | float | None]:
+    """Who holds it: this process, now."""
+    me = os.getpid()
+    return {"host": socket.gethostname(), "pid": me, "began": _began(me), "since": time.time()}
+
+
+def _create(files: Any, path: str, body: bytes) -> None:  # noqa: ANN401  (fsspec's)
     """Write a file that must not be there, all of it or nothing. Raises FileExistsError."""
     if not isinstance(files, LocalFileSystem):
         files.pipe_file(path, body, mode="create")

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Final
 
-from trainer.collect import CollectError
+from trainer.broker import CollectError
 from trainer.dataset import DataError
+from trainer.depot import RegistryError
 from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.promote import AnnounceError
 from trainer.pseudo_label import ClusterError
-from trainer.registry import RegistryError
 from trainer.stage import StageError
 
 LEAKS: Final = "leakage.jsonl"

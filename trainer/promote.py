@@ -12,11 +12,13 @@ from aiokafka.errors import KafkaError
 from schemas.instant import datetime_text
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from trainer import publish, registry
-from trainer.registry import Registry, RegistryError
+from trainer import publish, versions
+from trainer.depot import RegistryError
+from trainer.registry import Registry
 from trainer.settings import TrainerSettings
-from worker import config, kafka
+from worker import config, kafka, reach
 from worker.config import ModelError
+from worker.kafka import KafkaProblemError
 
 TOLD: Final = {"student", "teacher", "selection", "seed", "epochs", "student_learning_rate"}
 
@@ -35,7 +37,7 @@ def promote(
     """
     store = Registry(options.registry, options.name)
     with store.alone():
-        store.put(model, stated)
+        store.versions.put(model, stated)
         standing = store.alias(options.alias, mending=expected is None)
         if standing and standing.version == expected:
             # A rollback that was killed before it moved the alias decided nothing.
@@ -49,7 +51,7 @@ def mend(model: Path, stated: ModelManifest, options: TrainerSettings) -> None:
     """Write the version that serves already anew, if it is damaged. Raises RegistryError."""
     store = Registry(options.registry, options.name)
     with store.alone():
-        store.put(model, stated)
+        store.versions.put(model, stated)
 
 
 def state(
@@ -69,7 +71,7 @@ def state(
     except ModelError as error:
         raise RegistryError(str(error)) from error
     told = {} if parent else options.model_dump(mode="json", include=TOLD)
-    return registry.state(
+    return versions.state(
         model,
         options.name,
         labels=labels,
@@ -100,7 +102,7 @@ def rollback(options: TrainerSettings, version: str | None = None) -> ModelPromo
         again = version is None and store.is_withdrawn(alias, back_to)
         if standing and (again or back_to == there):
             return standing
-        store.require(back_to)
+        store.versions.require(back_to)
         if there:
             store.withdraw(alias, there)  # first: once the alias has moved nothing tells of it
         store.reinstate(alias, back_to)
@@ -115,27 +117,24 @@ def announce(
     async def send() -> None:
         producer = AIOKafkaProducer(**connection, enable_idempotence=True)
         try:
-            await producer.start()
-            await producer.send_and_wait(
-                options.models_topic,
-                promotion.model_dump_json().encode(),
-                key=promotion.name.encode(),
-            )
+            await reach.retrying(producer.start, options.kafka_seconds, connection)
+            async with asyncio.timeout(options.kafka_seconds):
+                await producer.send_and_wait(
+                    options.models_topic,
+                    promotion.model_dump_json().encode(),
+                    key=promotion.name.encode(),
+                )
         finally:
             await producer.stop()
 
-    async def within() -> None:
-        async with asyncio.timeout(options.kafka_seconds):
-            await send()
-
     try:
-        asyncio.run(within())
-    except (KafkaError, TimeoutError) as error:
+        asyncio.run(send())
+    except (KafkaError, KafkaProblemError, TimeoutError) as error:
         told = (
-            kafka.line(error)
-            if isinstance(error, KafkaError)
-            else f"not taken in {options.kafka_seconds:g} s; is the topic there? `python -m worker "
+            f"not taken in {options.kafka_seconds:g} s; is the topic there? `python -m worker "
             "topics` creates what is missing"
+            if isinstance(error, TimeoutError)
+            else kafka.line(error)
         )
         raise AnnounceError(
             f"{promotion.alias} points at {promotion.version} now, but {options.models_topic} "

@@ -37,8 +37,6 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
             threads=options.threads,
             cache=shipped,
         )
-        for lock in (shipped / "engines").glob(".*.lock"):  # of the turn in which it was made
-            lock.unlink()
         bar.update()
         bar.set_postfix_str("")
     check = int8(shipped)

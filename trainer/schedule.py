@@ -21,8 +21,9 @@ from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from trainer import collect
-from trainer.collect import CollectError, Range
+from trainer import backlog
+from trainer.backlog import Range
+from trainer.broker import CollectError
 from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
@@ -98,7 +99,7 @@ def waiting(
     async def look() -> dict[int, Range] | None:
         asked = asyncio.ensure_future(
             reach.retrying(
-                lambda: collect.look(connection, options), options.kafka_seconds, connection
+                lambda: backlog.look(connection, options), options.kafka_seconds, connection
             )
         )
         while not asked.done() and not stopped.is_set():
@@ -145,8 +146,7 @@ class Turns:
             return None
         if found is None or (not unused and not self._enough(found)):
             return None
-        at_most = sum(last - first for first, last in found.values())
-        log.info("time for a run", samples_at_most=at_most, snapshots=len(unused))
+        log.info("time for a run", samples_at_most=backlog.count(found), snapshots=len(unused))
         code = self._run()
         self._left = found if code == 0 else {}
         return code
@@ -156,8 +156,7 @@ class Turns:
 
         Not every offset is a sample: there are markers of transactions, aborted records, repeats.
         """
-        count = sum(last - first for first, last in found.values())
-        return count >= self._options.min_samples and found != self._left
+        return backlog.count(found) >= self._options.min_samples and found != self._left
 
     def _run(self) -> int | None:
         code = self._start()

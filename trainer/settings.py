@@ -4,13 +4,14 @@ import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.dataset import KINDS
 from worker.settings import ENV_FILE, SettingsError, Topic
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
+# Not the worker's, which wants an owner: a fit may start from bert-base-uncased.
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -108,6 +109,13 @@ class TrainerSettings(BaseSettings):
     )
     poll_seconds: float = Field(300.0, gt=0, description="seconds between looks at the topic")
 
+    @field_validator("work", mode="before")
+    @classmethod
+    def _named(cls, value: Path | str) -> Path | str:
+        if not str(value):  # to Path, the current folder
+            raise ValueError("name a folder")
+        return value
+
     @model_validator(mode="after")
     def _shares(self) -> "TrainerSettings":
         if self.human_share + self.replay_share > 1:
@@ -169,8 +177,8 @@ def _no_table(path: Path) -> str | None:
 
 
 def _no_model(spec: str) -> str | None:
-    known = Path(spec).is_dir() or HUB_ID.fullmatch(spec)
-    return None if known else f"{spec} is no folder, and no Hugging Face id either"
+    known = HUB_ID.fullmatch(spec) or (spec and Path(spec).is_dir())
+    return None if known else f"{spec or 'nothing'} is no folder, and no Hugging Face id either"
 
 
 # Which settings decide what a stage makes: another value makes it anew.

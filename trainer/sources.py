@@ -5,11 +5,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from trainer import dataset, history
-from trainer.collect import SAMPLES
+from trainer import dataset, history, labels
 from trainer.dataset import DataError, Labelled, Text
 from trainer.leakage import Firewall
 from trainer.settings import TrainerSettings
+from trainer.snapshot import SAMPLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Sources:
     @cached_property
     def reviewed(self) -> list[Labelled]:
         """What reviewers said. Raises DataError."""
-        return history.labels(self.options.work)
+        return labels.read(self.options.work)
 
     @cached_property
     def free(self) -> list[Labelled]:
@@ -122,7 +122,7 @@ class Sources:
     @property
     def labels(self) -> dict[str, Path]:
         """The files of labels, by what they are to a stage."""
-        reviewed = history.labels_file(self.options.work)
+        reviewed = self.options.work / labels.FILE
         given = {"labelled": self._labelled, "golden": self.options.golden}
         return given | ({"reviewed": reviewed} if reviewed.exists() else {})
 

@@ -147,9 +147,12 @@ def fingerprint_of(path: Path) -> str:
         raise StageError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def write_durably(path: Path, body: bytes) -> None:
-    """Write beside `path`, sync, then rename: a reader sees the old file or the whole new one."""
-    partial = _beside(path)
+def write_durably(path: Path, body: bytes, partial: Path | None = None) -> None:
+    """Write beside `path`, sync, then rename: a reader sees the old file or the whole new one.
+
+    `partial`: where it is written at first, for who does not write alone.
+    """
+    partial = partial or _beside(path)
     with partial.open("wb") as file:
         file.write(body)
         file.flush()

@@ -1,12 +1,19 @@
-"""Public text as the recipe reads it, in small."""
+"""Public text as the recipe reads it, and the recipe, in small."""
 
 import lzma
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from models import corpus
+from models import corpus, readers, words
+from models.ground import Ground
+from models.scale import Base, Fitting, Scale, Schedule, Shape
+from models.story import Story
+from models.words import Ids
 from tests.trainer.conftest import GOLDEN_FILLER, chat, tsv
+from trainer.settings import TrainerSettings
 
 
 @pytest.fixture
@@ -30,3 +37,40 @@ def folder(tmp_path: Path) -> Path:
     with lzma.open(tmp_path / "reviews.txt.xz", "wt", encoding="utf-8") as file:
         file.write("\n".join([*lines, "", golden[0].text, held_out[0].text]))
     return tmp_path
+
+
+@pytest.fixture
+def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Story:
+    """All of the recipe's stages on a model of one layer, but for the vectors: they take gensim."""
+
+    def vectors(_: list[Ids], width: int, __: Path) -> NDArray[np.float32]:
+        draws = np.random.default_rng(7)
+        found: NDArray[np.float32] = draws.normal(0, 0.05, (600, width)).astype(np.float32)
+        return found
+
+    monkeypatch.setattr(words, "VOCABULARY", 600)
+    monkeypatch.setattr(words, "vectors", vectors)
+    schedule = Schedule(steps=2, tokens=256)
+    scale = Scale(
+        teacher=Base(Shape(1, 128), schedule, schedule, vectors=False),
+        student=Base(Shape(1, 64), schedule, schedule, vectors=True),
+        teach=Fitting(epochs=1, batch_size=64, learning_rate=3e-4),
+        finetune=Fitting(epochs=1, batch_size=128, learning_rate=5e-4),
+        settle=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        read=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        reviews=60,
+        spliced=60,
+        pieces=60,
+        human_share=0.3,
+    )
+    options = TrainerSettings(
+        _env_file=None,
+        labelled=tsv(folder / "train.tsv", chat(240, 1)),
+        golden=folder / "golden.tsv",
+        validation_share=0.1,
+        resamples=100,
+        threads=1,
+    )
+    said = folder / "read.tsv"
+    said.write_text(f"text_sha256\temotions\n{readers.key('영화 3 좋네요')}\t기쁨,평온\n", "utf-8")
+    return Story(Ground(folder, tmp_path / "work", options, scale, print, said))

@@ -14,8 +14,13 @@ from moto.server import ThreadedMotoServer
 
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
+from trainer import dataset, stage
 from trainer.dataset import Labelled
+from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
+from trainer.stage import Numbers
+
+from .topic import Topic
 
 # A tiny model knows these letters: each emotion has words of its own, so that it can be learned.
 WORDS = dict(zip(EMOTIONS, ("화나게", "떨려", "ㅠㅠ", "안녕", "왜", "좋아"), strict=True))
@@ -36,6 +41,24 @@ def chat(
         words.insert(draws.randrange(len(words)), WORDS[emotion])
         rows.append(Labelled(f"{name}{place}", f"{' '.join(words)} {place}", emotion))
     return rows
+
+
+def row(
+    number: int, reason: str = "low_margin", margin: float = 0.1, version: str = "1"
+) -> dict[str, Any]:
+    """A review sample, as a snapshot holds it."""
+    return {
+        "id": f"chat-0-{number}",
+        "text": f"글 {number}",
+        "emotion": EMOTIONS[number % 6],
+        "confidence": 0.5,
+        "margin": margin,
+        "reason": reason,
+        "inclusion_probability": 1.0 if reason == "low_margin" else 0.01,
+        "model_name": "maum",
+        "model_version": version,
+        "classified_at": f"2026-11-2{version}T04:00:00.000Z",
+    }
 
 
 def tsv(path: Path, rows: list[Labelled]) -> Path:
@@ -137,3 +160,40 @@ def options(tmp_path: Path, tiny_model: Path) -> TrainerSettings:
         golden=tsv(tmp_path / "golden.tsv", chat(120, 99, "g", GOLDEN_FILLER)),
         labelled=tsv(tmp_path / "labelled.tsv", chat(240, 1)),
     )
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
+def given(request: pytest.FixtureRequest, options: TrainerSettings) -> TrainerSettings:
+    """Settings with a registry on a disk, in memory, and in an object store."""
+    if request.param == "folder":
+        return options
+    if request.param == "s3":
+        return options.model_copy(update={"registry": request.getfixturevalue("bucket")})
+    fsspec.filesystem("memory").store.clear()
+    return options.model_copy(update={"registry": "memory://models"})
+
+
+@pytest.fixture
+def topic(servers: str, options: TrainerSettings) -> Topic:
+    """A review topic of two partitions, and one of models."""
+    found = Topic(servers, options)
+    found.create()
+    return found
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """The lines that `collected` says."""
+    return []
+
+
+@pytest.fixture
+def collected(options: TrainerSettings, said: list[str]) -> Recipe:
+    """A recipe with one snapshot of twelve samples."""
+
+    def make(folder: Path) -> Numbers:
+        dataset.write_parquet(folder / "samples.parquet", [row(number) for number in range(12)])
+        return {}
+
+    stage.run(options.work, "collect", {}, {}, make)
+    return Recipe(options, said.append, {})

@@ -47,7 +47,7 @@ def publish(
     stated = promote.state(model, options, made_at=made_at, metrics={})
     store = Registry(options.registry, options.name)
     with store.alone():
-        store.put(model, stated)
+        store.versions.put(model, stated)
         if spoilt:
             (Path(options.registry) / "maum" / stated.version / "config.json").write_text("{}")
         moved = store.move(

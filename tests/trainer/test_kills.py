@@ -11,16 +11,28 @@ from typing import Any
 import pytest
 
 from schemas.promotion import ModelPromotion
-from trainer import collect, dataset, evaluate, facts, history, promote, report, stage
+from trainer import (
+    backlog,
+    dataset,
+    evaluate,
+    facts,
+    history,
+    promote,
+    records,
+    report,
+    stage,
+)
 from trainer.history import Run
 from trainer.job import FITTED
 from trainer.recipe import Recipe
 from trainer.registry import Registry
 from trainer.settings import TrainerSettings
+from trainer.snapshot import SAMPLES
+from trainer.versions import Versions
 
 from .commands import environment
 from .conftest import chat
-from .test_collect import Topic, sample
+from .topic import Topic, sample
 
 pytestmark = [
     pytest.mark.kafka,
@@ -77,9 +89,9 @@ class Trainers:
     def announced(self, options: TrainerSettings) -> list[ModelPromotion]:
         topic = options.model_copy(update={"review_topic": options.models_topic, "group_id": "all"})
         connection = self.topic.connection
-        waiting = asyncio.run(collect.look(connection, topic))
-        records = asyncio.run(collect._read_all(connection, topic, waiting))
-        return [ModelPromotion.model_validate_json(record.value) for record in records]
+        waiting = asyncio.run(backlog.look(connection, topic))
+        found = asyncio.run(records.read(connection, topic, waiting))
+        return [ModelPromotion.model_validate_json(record.value) for record in found]
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +197,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
     options = trainers.one("disturbed", tmp_path)
     places = [
         (stage, "run"),
-        (Registry, "put"),
+        (Versions, "put"),
         (promote, "promote"),
         (promote, "announce"),
         (facts, "write"),
@@ -221,7 +233,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
     ids = [
         row["id"]
         for each in history.snapshots(options.work)
-        for row in dataset.read_table(each / collect.SAMPLES)
+        for row in dataset.read_table(each / SAMPLES)
     ]
     assert sorted(ids) == sorted(f"chat-0-{number}" for number in range(2 * BATCH))
 

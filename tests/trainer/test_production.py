@@ -9,7 +9,7 @@ import pytest
 
 from schemas import manifest
 from schemas.emotion import EMOTIONS
-from trainer import dataset, facts, history, production, promote, review, stage, wording
+from trainer import dataset, facts, history, labels, production, promote, stage, wording
 from trainer.dataset import Labelled
 from trainer.history import Run
 from trainer.lineage import Lineage
@@ -222,7 +222,7 @@ def test_what_a_finished_run_trained_on_still_tells_how_good_its_answers_were(
     used, new = snapshot(rows[:half]), snapshot(rows[half:])
     run = Run(snapshots=[used], selected="s", student="s", verdict="reject", version=None)
     history.add(options.work, run)
-    review.add(options.work, *people)
+    labels.add(options.work, *people)
     champion = tmp_path / "champion"
     champion.mkdir()
     (champion / manifest.FILE_NAME).write_text(stated.model_dump_json())

@@ -11,26 +11,29 @@ from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
 from trainer import (
     base,
-    collect,
     dataset,
     evaluate,
     facts,
     history,
+    labels,
     promote,
+    records,
     report,
     review,
+    snapshot,
     stage,
     teach,
 )
 from trainer.collect import Waiting
 from trainer.dataset import DataError, Labelled
+from trainer.depot import RegistryError
 from trainer.gate import Outcome
 from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.lineage import Lineage, Selection
 from trainer.promote import AnnounceError
 from trainer.recipe import Recipe
-from trainer.registry import Registry, RegistryError
+from trainer.registry import Registry
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
 from trainer.stage import Done
@@ -38,8 +41,8 @@ from worker import registry as workers
 
 from .commands import command, environment
 from .conftest import GOLDEN_FILLER, WORDS, chat, tsv
-from .test_collect import Topic, sample
-from .test_registry import put
+from .stored import put
+from .topic import Topic, sample
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -157,7 +160,7 @@ def test_a_stream_of_which_the_firewall_leaves_nothing_is_one_line(
 
 def test_what_a_reviewer_says_wins_over_the_file(given: TrainerSettings) -> None:
     rows = chat(240, 1)
-    review.add(given.work, Labelled("chat-0-1", rows[0].text, "당황"))
+    labels.add(given.work, Labelled("chat-0-1", rows[0].text, "당황"))
     found = {row.text: row.emotion for row in Sources(given).labelled}
     assert found[rows[0].text] == "당황"
     assert len(found) == 240
@@ -200,7 +203,7 @@ def test_from_the_review_topic_to_the_announcement(servers: str, options: Traine
     assert isinstance(outcome, Outcome)
     assert outcome.promotion is not None
     announced = topic.options.model_copy(update={"review_topic": topic.options.models_topic})
-    (record,) = asyncio.run(collect._read_all(topic.connection, announced, {0: (0, 1)}))
+    (record,) = asyncio.run(records.read(topic.connection, announced, {0: (0, 1)}))
     assert ModelPromotion.model_validate_json(record.value) == outcome.promotion
     folder = report.render_last(topic.options.work)
     page = (folder / report.HTML).read_text()
@@ -407,11 +410,11 @@ def test_what_was_compared_first_is_what_is_promoted_later(
 
 def test_a_snapshot_that_was_changed_is_one_line(given: TrainerSettings) -> None:
     def make(folder: Path) -> dict[str, float]:
-        dataset.write_parquet(folder / collect.SAMPLES, [{"id": "a", "text": "글"}])
-        (folder / collect.QUARANTINE).write_bytes(b"{}")
+        dataset.write_parquet(folder / snapshot.SAMPLES, [{"id": "a", "text": "글"}])
+        (folder / snapshot.QUARANTINE).write_bytes(b"{}")
         return {}
 
     done = stage.run(given.work, "collect", {}, {}, make)
-    (done.folder / collect.QUARANTINE).unlink()
+    (done.folder / snapshot.QUARANTINE).unlink()
     with pytest.raises(DataError, match="was changed since it was collected"):
         history.snapshots(given.work)

@@ -9,16 +9,15 @@ from aiokafka import AIOKafkaProducer
 from deploy.kafka.cluster import Cluster as Brokers
 from tests.kafka.secured import GROUP, LITERAL, READ, TOPIC, WRITE, Right, allow, secured
 from trainer import collect, promote
-from trainer.collect import CollectError
+from trainer.broker import CollectError
 from trainer.settings import TrainerSettings
 from worker import kafka
 from worker.metrics import Metrics
 from worker.promotions import Promotions
 from worker.settings import KafkaSettings
 
-from .test_collect import Topic, a_promotion, ids, sample, topic
-
-__all__ = ["topic"]  # a fixture
+from .test_collect import a_promotion
+from .topic import Topic, ids, sample
 
 pytestmark = pytest.mark.apache
 

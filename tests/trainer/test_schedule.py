@@ -17,10 +17,12 @@ from structlog.testing import capture_logs
 
 from deploy.process import free_port
 from trainer import history, schedule, stage
-from trainer.collect import SAMPLES, CollectError, Range
+from trainer.backlog import Range
+from trainer.broker import CollectError
 from trainer.history import Run
 from trainer.schedule import Runs, Turns
 from trainer.settings import TrainerSettings
+from trainer.snapshot import SAMPLES
 from trainer.stage import Numbers
 from worker import kafka
 from worker.settings import KafkaSettings, SettingsError

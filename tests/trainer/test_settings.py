@@ -109,6 +109,8 @@ def test_a_mistake_is_one_line_and_exits_with_2(
         ("TRAINER_LABELLED", "file.txt", "file.txt: the name must end in one of .jsonl, .csv"),
         ("TRAINER_UNLABELLED", "no.tsv", "no.tsv is no file"),
         ("TRAINER_TEACHER", "/no/model", "/no/model is no folder, and no Hugging Face id either"),
+        ("TRAINER_STUDENT", "", "nothing is no folder, and no Hugging Face id either"),
+        ("TRAINER_WORK", "", "name a folder (given: '')"),
         ("TRAINER_STUDENT", "./no", "./no is no folder, and no Hugging Face id either"),
         ("TRAINER_REGISTRY", "foo://x", "foo://x cannot be opened: Protocol not known: foo"),
         ("TRAINER_REGISTRY", "simplecache::foo://x", "simplecache::foo://x cannot be opened"),

@@ -223,6 +223,16 @@ def test_two_that_make_it_at_once_leave_one_whole_graph(
     assert not [log for log in logs if is_warning(log)]
 
 
+def test_a_model_that_is_its_own_cache_gets_a_graph_and_no_lock(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is published as it is."""
+    judge(monkeypatch, AGREES)
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    load(model, model)
+    assert [each.name for each in (model / "engines").iterdir()] == [kept.key(model)]
+
+
 def test_what_another_put_there_meanwhile_stays(tmp_path: Path) -> None:
     with whole.making(tmp_path / "a" / "graph") as mine:
         (mine / "file").write_text("mine", encoding="utf-8")

@@ -54,7 +54,14 @@ class Export:
 
 @contextmanager
 def turn(source: Source) -> Iterator[None]:
-    """One process after the other, so that all but the first find what that one made."""
+    """One process after the other, so that all but the first find what that one made.
+
+    Where a model's folder is its own cache there is nobody to wait for: its publisher is alone
+    with it, and what is published holds no lock.
+    """
+    if source.cache == source.folder:
+        yield
+        return
     place = _place(source.cache, source.folder)
     with ExitStack() as held:
         with suppress(OSError):  # nothing can be written there: each makes its own
