@@ -24,9 +24,15 @@ async def up(data_dir: Path) -> int:
     state = data_dir / STATE
     if state.exists():
         known = json.loads(state.read_text(encoding="utf-8"))
-        if any(_is_ours(pid, data_dir) for pid in known["pids"]):
+        ended = [pid for pid in known["pids"] if not _is_ours(pid, data_dir)]
+        if not ended:
             print(f"runs already: KAFKA_BOOTSTRAP_SERVERS={known['servers']}")
             return 0
+        if len(ended) < len(known["pids"]):  # two of three serve, but not as three would
+            raise BrokerError(
+                f"{len(ended)} of {len(known['pids'])} brokers on {data_dir} ended by themselves; "
+                "stop the others (make kafka-down), then start all: the records stay"
+            )
     cluster = Cluster(data_dir)
     try:
         await cluster.start(outliving=True)

@@ -1,5 +1,8 @@
 """What the development cluster needs, and how it says what is missing."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,20 @@ def test_without_maven_one_line_says_how_to_get_it(
     line = refusal(capsys)
     assert "jars come by Maven, which is not on PATH" in line
     assert "apt-get install" in line
+
+
+def test_brokers_of_which_one_ended_are_not_said_to_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # A process counts as a broker of the folder by its command line.
+    command = [sys.executable, "-c", "input()", str(tmp_path.resolve())]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as broker:
+        ended = 2**22 + 1  # no process has such a number
+        state = {"servers": "127.0.0.1:1,127.0.0.1:2", "pids": [broker.pid, ended]}
+        (tmp_path / program.STATE).write_text(json.dumps(state), encoding="utf-8")
+        status = program.main(["up", "--data-dir", str(tmp_path)])
+        broker.kill()
+    assert status == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"1 of 2 brokers on {tmp_path.resolve()} ended by themselves")
+    assert "make kafka-down" in said
