@@ -24,7 +24,7 @@ BASELINE: Final = "TF-IDF"
 
 
 def sets(ground: Ground) -> dict[str, list[Labelled]]:
-    """Those texts, by where they come from. Raises DataError and what the stages do."""
+    """The texts that are held out, by where they come from. Raises DataError, and as stages do."""
     _, held_out = ground.people()
     read = readers.first(ground.read()[1])
     found = {

@@ -25,7 +25,8 @@ def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
     shipped = folder / "model"
     with tqdm(total=2, postfix="copying the model", **BAR) as bar:
         shutil.rmtree(shipped, ignore_errors=True)  # what a killed run left, half a graph above all
-        shutil.copytree(model, shipped)
+        # Without the lock of a worker whose cache it was, which would be of the version for good.
+        shutil.copytree(model, shipped, ignore=shutil.ignore_patterns(".*.lock"))
         bar.update()
         bar.set_postfix_str("making the int8 graph, and checking it on the golden messages")
         # The folder is its own cache: there the worker looks first.

@@ -21,7 +21,7 @@ from worker.classifier import ModelId, cache_dir
 from worker.config import ModelError
 from worker.engines import first_line
 
-HUB_ID: Final = re.compile(r"^[\w.-]+/[\w.-]+$")
+HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
 HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
 
 
@@ -44,7 +44,7 @@ def resolve(spec: str, cache: Path | None = None) -> Resolved:
     folder = Path(spec).expanduser()
     if folder.is_dir():
         return _from_folder(folder)
-    if HUB_ID.match(spec) and not spec.startswith("."):
+    if HUB_ID.fullmatch(spec) and not spec.startswith("."):
         return _from_hub(spec)
     raise ModelError(f"{spec} is no folder, no Hugging Face id and no registry:URL#alias")
 

@@ -33,6 +33,14 @@ def test_the_graph_and_how_it_was_checked_are_all_that_is_added(
     assert added == {f"{graph}/{kept.GRAPH}", f"{graph}/{kept.MANIFEST}"}
 
 
+def test_a_lock_that_a_worker_left_in_the_model_is_not_published(
+    shipped: Path, tmp_path: Path, options: TrainerSettings
+) -> None:
+    (shipped / "engines" / f".{kept.key(shipped)}.lock").touch()
+    publish.publish(shipped, tmp_path / "again", options)
+    assert not list((tmp_path / "again").rglob("*.lock"))
+
+
 def test_the_numbers_are_those_of_the_check(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings
 ) -> None:
