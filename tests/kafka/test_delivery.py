@@ -98,7 +98,7 @@ async def test_an_aged_backlog_is_worked_off_under_a_small_queue(cluster: Cluste
             nonlocal most
             while True:
                 most = max(most, worker.pipeline.queued_tokens)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
 
         watching = asyncio.create_task(watch())
         await eventually(lambda: worker.pipeline.queued_tokens > 0, worker.task)

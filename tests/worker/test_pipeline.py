@@ -58,7 +58,7 @@ async def eventually(true: Callable[[], bool]) -> None:
     """Threads tokenise and infer, so a turn of the loop is not enough to wait for."""
     async with asyncio.timeout(10):
         while not true():  # noqa: ASYNC110  (what is waited for is a metric, which tells nobody)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)  # not 0: a loop that spins starves those threads
 
 
 def message(offset: int, text: str) -> FakeRecord:
