@@ -47,7 +47,7 @@ class Ground:
         """The WordPieces of public text."""
 
         def make(folder: Path) -> Numbers:
-            tokenizer = words.vocabulary(self._texts(), folder / "tokenizer.json")
+            tokenizer = words.vocabulary(self.texts(), folder / "tokenizer.json")
             return {"word_pieces": tokenizer.get_vocab_size()}
 
         return self.done("words", {"public": self.public().folder}, {}, make)
@@ -57,7 +57,7 @@ class Ground:
         tokenizer_file = self.words().folder / "tokenizer.json"
 
         def make(folder: Path) -> Numbers:
-            texts = self._texts()
+            texts = self.texts()
             tokenizer = words.vocabulary(texts, tokenizer_file)
             rows = words.tokens(tokenizer, texts)
             start = None
@@ -92,9 +92,9 @@ class Ground:
                 *teachers.pieces(train, scale.pieces),
             ]
             texts = [
-                *teachers.some(self._public("reviews"), scale.reviews),
-                *self._public("questions"),
-                *self._public("answers"),
+                *teachers.some(self.unlabelled("reviews"), scale.reviews),
+                *self.unlabelled("questions"),
+                *self.unlabelled("answers"),
                 *wall.without(made),
             ]
             _keep(folder, "labelled", labelled)
@@ -115,9 +115,9 @@ class Ground:
         start = self.base(base).folder / "model"
 
         def make(folder: Path) -> Numbers:
-            parts = (self.taught(), self._public("questions"), self._public("answers"))
+            parts = (self.taught(), self.unlabelled("questions"), self.unlabelled("answers"))
             near = [row.text for part in parts for row in part]
-            reviews = teachers.some(self._public("reviews"), len(near))
+            reviews = teachers.some(self.unlabelled("reviews"), len(near))
             texts = near + [row.text for row in reviews]
             tokenizer = words.vocabulary(texts, self.words().folder / "tokenizer.json")
             model = pretrain.known(start)
@@ -146,7 +146,7 @@ class Ground:
         None that people labelled.
         """
         labelled = [row.text for part in self.people() for row in part]
-        texts = [*self._public("reviews"), *self._public("questions")]
+        texts = [*self.unlabelled("reviews"), *self.unlabelled("questions")]
         rows = readers.examples(self.readers, texts, labelled)
         return split(rows, self.options.validation_share, self.options.seed)
 
@@ -164,12 +164,13 @@ class Ground:
             self.say(f"{name}: {stage.told(done.manifest.numbers)} → {done.folder}")
         return done
 
-    def _public(self, name: str) -> list[Text]:
+    def unlabelled(self, name: str) -> list[Text]:
+        """The public texts of one kind."""
         return dataset.read_texts(self.public().folder / f"{name}.parquet")
 
-    def _texts(self) -> list[str]:
+    def texts(self) -> list[str]:
         """Everything that is learned from without its label."""
-        return [row.text for name in (*PUBLIC, "undecided") for row in self._public(name)]
+        return [row.text for name in (*PUBLIC, "undecided") for row in self.unlabelled(name)]
 
 
 def _keep(folder: Path, name: str, rows: Sequence[Labelled] | Sequence[Text]) -> None:

@@ -15,6 +15,7 @@ from trainer.settings import FIT
 from trainer.stage import Done, Numbers
 
 Rows = tuple[list[Example], list[Example]]  # to learn from, and held out to stop by
+Learned = Callable[[Ground], Rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +25,10 @@ class Lesson:
     name: str
     start: Path
     how: Fitting
-    rows: Callable[[Ground], Rows]  # asked where the stage is not done already
+    rows: Learned  # asked where the stage is not done already
     files: Mapping[str, Path]  # that they come from, beside the labels of people
     seed: int
+    alone: bool = False  # in one process: others would not know the class of the model
 
 
 def certain(ground: Ground) -> Rows:
@@ -51,7 +53,12 @@ def fitted(ground: Ground, lesson: Lesson) -> Done:
     """What the model becomes. Raises DataError, FitError, StageError."""
     how = lesson.how
     options = ground.options.model_copy(
-        update={"seed": lesson.seed, "epochs": how.epochs, "batch_size": how.batch_size}
+        update={
+            "seed": lesson.seed,
+            "epochs": how.epochs,
+            "batch_size": how.batch_size,
+            "processes": 1 if lesson.alone else ground.options.processes,
+        }
     )
 
     def make(folder: Path) -> Numbers:

@@ -55,6 +55,9 @@ class Scale:
     finetune: Fitting
     settle: Fitting  # of a student that was fitted to opinions, to certain labels alone
     read: Fitting  # of that, to what readers said of public text as well
+    encoder: Fitting  # of the published one
+    tell: Fitting  # of the student, to what that and TF-IDF say together
+    again: int  # reviews, and as many spliced texts, of which they say it
     reviews: int  # that teachers label, beside all questions and answers
     spliced: int  # texts made of two labelled ones each
     pieces: int  # texts that are a few words of a labelled one
@@ -63,6 +66,8 @@ class Scale:
 
 SETTLE: Final = Fitting(epochs=3, batch_size=128, learning_rate=1e-4, comments=4)
 READ: Final = Fitting(epochs=3, batch_size=128, learning_rate=3e-4, comments=4, undecided=2)
+ENCODER: Final = Fitting(epochs=3, batch_size=64, learning_rate=2e-4)
+TELL: Final = Fitting(epochs=2, batch_size=128, learning_rate=5e-4)
 SMALL: Final = Shape(layers=4, width=256)  # what is shipped
 _ON_CPU: Final = Base(SMALL, Schedule(), Schedule(steps=1000, peak=6e-4), vectors=True)
 TWO_CORES: Final = Scale(
@@ -72,6 +77,9 @@ TWO_CORES: Final = Scale(
     finetune=Fitting(epochs=8, batch_size=128, learning_rate=5e-4),
     settle=SETTLE,
     read=READ,
+    encoder=ENCODER,
+    tell=TELL,
+    again=30_000,
     reviews=20_000,
     spliced=60_000,
     pieces=20_000,
@@ -94,6 +102,9 @@ GPU: Final = Scale(
     finetune=Fitting(epochs=6, batch_size=512, learning_rate=1e-3),
     settle=SETTLE,
     read=READ,
+    encoder=ENCODER,
+    tell=TELL,
+    again=30_000,
     reviews=150_000,
     spliced=150_000,
     pieces=30_000,

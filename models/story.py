@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from models import choose, figures, lesson, plain, readers, ship, teachers
+from models import again, figures, lesson, plain, readers, ship, teachers
 from models.ground import Ground
 from models.lesson import Lesson, Rows
-from trainer import dataset, pseudo_label
+from models.opinion import Round
+from trainer import predict
 from trainer.choose import read_examples
 from trainer.stage import Done, Numbers
 
 SEEDS: Final = (7, 8)  # a teacher each
 SETTLED: Final = "settled"
 READ: Final = "read"
-ARMS: Final = ("none", "soft", "seed", SETTLED, READ)
+TOLD: Final = "told"
+ARMS: Final = ("none", "soft", "seed", SETTLED, READ, TOLD)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,69 +34,33 @@ class Story:
         taught = Lesson("teach", start, scale.teach, lesson.taught, {}, seed)
         return lesson.fitted(self.ground, taught)
 
-    def opinion(self, seed: int) -> Done:
-        """What a teacher says of the texts without label."""
-        model, options = self.teacher(seed).folder / "model", self.ground.options
-        texts = self.ground.labels().folder / "texts.parquet"
-
-        def make(folder: Path) -> Numbers:
-            return pseudo_label.pseudo_label(dataset.read_texts(texts), model, folder, options)
-
-        inputs = {"teacher": model, "texts": texts}
-        return self.ground.done("pseudo-label", inputs, {}, make, seed=seed)
-
-    def plain(self) -> Done:
-        """TF-IDF and logistic regression on the labels of people: one more teacher."""
+    def first(self) -> Round:
+        """Teachers that know what people said, of all texts without label."""
         labels = self.ground.labels().folder
-
-        def make(folder: Path) -> Numbers:
-            train, held_out = self.ground.people()
-            plain.fit(train, folder)
-            texts = dataset.read_texts(labels / "texts.parquet")
-            sets = {"held_out": [row.text for row in held_out]}
-            plain.keep(folder, sets | {"texts": [row.text for row in texts]})
-            said = plain.said(folder, "held_out")
-            return {"macro_f1": teachers.f1(said, teachers.indices(held_out))}
-
-        return self.ground.done("tf-idf", {"labels": labels}, {}, make)
+        return Round(self.ground, lesson.taught, labels / "texts.parquet", {"labels": labels})
 
     def baseline(self) -> Done:
         """TF-IDF on all labels that a student of `arms` is fitted to: what that has to beat."""
-        if READ not in self.arms:
-            return self.plain()
-        inputs = {"labels": self.ground.labels().folder, "readers": self.ground.readers}
-
-        def make(folder: Path) -> Numbers:
-            train, read = self.ground.people()[0], readers.first(self.ground.read()[0])
-            plain.fit([*train, *read], folder)
-            return {"labels": len(train) + len(read)}
-
-        return self.ground.done("tf-idf", inputs, {}, make)
+        read = {READ, TOLD} & set(self.arms)
+        return (again.second(self.ground) if read else self.first()).plain()
 
     def selected(self) -> Done:
-        """The teachers together, and what of their opinion is believed, by each policy."""
-        share = self.ground.scale.human_share
-        options = self.ground.options.model_copy(update={"human_share": share})
-        opinions = [self.opinion(seed) for seed in SEEDS]
+        """What the teachers together say, and what of it is believed, by each policy."""
+        models = [self.teacher(seed).folder / "model" for seed in SEEDS]
+        return self.first().selected(models, SEEDS)
 
-        def make(folder: Path) -> Numbers:
-            _, held_out = self.ground.people()
-            models = [self.teacher(seed).folder / "model" for seed in SEEDS]
-            said = [each.folder / pseudo_label.FILE for each in opinions]
-            together = teachers.together(models, self.plain().folder, said, held_out, options)
-            return choose.choose(together, self.ground.taught(), folder, options)
-
-        inputs = {f"opinion {n}": each.folder for n, each in enumerate(opinions)}
-        inputs |= {"tf-idf": self.plain().folder, "labels": self.ground.labels().folder}
-        stated = options.model_dump(include={"min_confidence", "min_margin", "human_share"})
-        stated |= {"none": True}  # among what is written
-        return self.ground.done("select", inputs, stated, make)
+    def told(self) -> Done:
+        """The same of the second round."""
+        seeds = SEEDS[:1]
+        models = [again.teacher(self.ground, seed).folder / "model" for seed in seeds]
+        return again.second(self.ground).selected(models, seeds)
 
     def student(self, arm: str) -> Done:
         """The base, fitted to one selection; `none`: to the labels of people and nothing else.
 
         `settled`: half way from the `soft` one to what it becomes by a fit to certain labels.
         `read`: half way from that to what it becomes by a fit to these and to what readers said.
+        `told`: half way from that to what it becomes by the second round's opinion and all labels.
         """
         scale, seed = self.ground.scale, SEEDS[0]
         if arm == SETTLED:
@@ -105,6 +71,14 @@ class Story:
             start, files = self.student(SETTLED).folder / "model", {"readers": self.ground.readers}
             reading = Lesson("read", start, scale.read, lesson.read, files, seed)
             return lesson.half_way(self.ground, reading)
+        if arm == TOLD:
+            start, chosen = self.student(READ).folder / "model", self.told().folder / "soft.parquet"
+
+            def told(ground: Ground) -> Rows:
+                return read_examples(chosen), lesson.read(ground)[1]
+
+            telling = Lesson("tell", start, scale.tell, told, {"selected": chosen}, seed)
+            return lesson.half_way(self.ground, telling)
         start = self.ground.adapted(scale.student).folder / "model"
         chosen = self.selected().folder / f"{arm}.parquet"
 
@@ -130,12 +104,19 @@ class Story:
         return self.ground.done("figures", inputs, {"ablation": True}, make)
 
     def ship(self, out: Path) -> None:
-        """The student that does best on held-out chat and comments, as the bundled model."""
+        """The student that does best on the labels held out for stopping, as the bundled model."""
         figures = self.figures()
-        arm = max(self.arms, key=lambda each: self.student(each).manifest.numbers["macro_f1"])
         _, held_out = self.ground.people()
-        if arm == READ:  # its confidence is to hold on what people type, too
+        if {READ, TOLD} & set(self.arms):  # it is to hold on what people type, too
             held_out = [*held_out, *readers.first(self.ground.read()[1])]
-        student, simple = self.student(arm).folder / "model", self.baseline().folder
+        words, labels = [row.text for row in held_out], teachers.indices(held_out)
+        models = {arm: self.student(arm).folder / "model" for arm in self.arms}
+        options = self.ground.options
+        reached = {
+            arm: teachers.f1(predict.of(model, words, options), labels)
+            for arm, model in models.items()
+        }
+        arm = max(self.arms, key=reached.__getitem__)
+        student, simple = models[arm], self.baseline().folder
         made = ship.Made(arm, student, simple, figures.folder, held_out)
-        ship.write(out, made, self.ground.scale, self.ground.options)
+        ship.write(out, made, self.ground.scale, options)

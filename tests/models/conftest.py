@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models import corpus, readers, words
+from models import corpus, e5, readers, words
 from models.ground import Ground
 from models.scale import Base, Fitting, Scale, Schedule, Shape
 from models.story import Story
 from models.words import Ids
+from tests.models import published
 from tests.trainer.conftest import GOLDEN_FILLER, chat, tsv
 from trainer.settings import TrainerSettings
 
@@ -50,6 +51,7 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
 
     monkeypatch.setattr(words, "VOCABULARY", 600)
     monkeypatch.setattr(words, "vectors", vectors)
+    monkeypatch.setattr(e5, "file", lambda: published.write(tmp_path / "e5.bin"))
     schedule = Schedule(steps=2, tokens=256)
     scale = Scale(
         teacher=Base(Shape(1, 128), schedule, schedule, vectors=False),
@@ -58,6 +60,9 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
         finetune=Fitting(epochs=1, batch_size=128, learning_rate=5e-4),
         settle=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
         read=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        encoder=Fitting(epochs=1, batch_size=64, learning_rate=1e-4),
+        tell=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        again=60,
         reviews=60,
         spliced=60,
         pieces=60,

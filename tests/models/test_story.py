@@ -19,9 +19,10 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     stages = [line.partition(":")[0] for line in told if " → " in line]
     assert sorted(stages) == sorted(
         [
-            *("public", "words", "labels", "select", "settle", "read", "figures"),
-            *(2 * ("base", "adapt", "teach", "pseudo-label", "average", "tf-idf")),
-            *(3 * ("finetune",)),
+            *("public", "words", "labels", "settle", "read", "figures"),
+            *("encoder", "texts", "tell"),
+            *(2 * ("base", "adapt", "tf-idf", "select")),
+            *(3 * ("finetune", "teach", "pseudo-label", "average")),
         ]
     )
     assert found.manifest.numbers.keys() >= {f"{arm} on chat" for arm in story.ARMS}
@@ -40,6 +41,7 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
         "seed on comments",
         "settled on chat",
         "read on comments",
+        "told on chat",
         "TF-IDF on golden",
     ):
         assert f"| {row} | " in card
