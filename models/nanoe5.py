@@ -98,6 +98,8 @@ def _read(file: Reader) -> Encoder:
 def _tensor(file: Reader) -> tuple[str, Floats]:
     name = file.bytes(*file.take("H")).decode()
     kind, _, first, length = file.take("BIQQ")
+    if kind not in {FLOATS, BLOCKS}:
+        raise ValueError(f"{name} is of a kind {kind}")
     body = file.body[first : first + length]
     if len(body) < length:
         raise ValueError(f"{name} is cut short")

@@ -21,7 +21,7 @@ class Round:
     texts: Path  # without label
     files: Mapping[str, Path]
 
-    def opinion(self, model: Path, seed: int = 0) -> Done:
+    def opinion(self, model: Path, seed: int) -> Done:
         """What a teacher, a model's folder, says of the texts."""
         # Not over a cluster, where the class of the model may be unknown.
         options = self.ground.options.model_copy(update={"ray_address": None})

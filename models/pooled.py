@@ -1,7 +1,7 @@
 """A BERT that tells emotions from the mean and the maximum over its tokens, not from the first.
 
-So was the published encoder made that one of the teachers is fitted from; its first token says
-little by itself.
+The published encoder that one of the teachers is fitted from was trained by the mean; its first
+token says little by itself.
 """
 
 from typing import Any, Final, Self

@@ -57,7 +57,6 @@ class Scale:
     read: Fitting  # of that, to what readers said of public text as well
     encoder: Fitting  # of the published one
     tell: Fitting  # of the student, to what that and TF-IDF say together
-    again: int  # reviews, and as many spliced texts, of which they say it
     reviews: int  # that teachers label, beside all questions and answers
     spliced: int  # texts made of two labelled ones each
     pieces: int  # texts that are a few words of a labelled one
@@ -79,7 +78,6 @@ TWO_CORES: Final = Scale(
     read=READ,
     encoder=ENCODER,
     tell=TELL,
-    again=30_000,
     reviews=20_000,
     spliced=60_000,
     pieces=20_000,
@@ -104,7 +102,6 @@ GPU: Final = Scale(
     read=READ,
     encoder=ENCODER,
     tell=TELL,
-    again=30_000,
     reviews=150_000,
     spliced=150_000,
     pieces=30_000,

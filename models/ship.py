@@ -96,7 +96,6 @@ def told_of(scale: Scale) -> dict[str, str]:
         "reviews": f"{scale.reviews:,}",
         "spliced": f"{scale.spliced:,}",
         "pieces": f"{scale.pieces:,}",
-        "again": f"{scale.again:,}",
         "steps": f"{student.pretraining.steps:,}",
         "tokens": f"{student.pretraining.tokens:,}",
         "adapting": f"{student.adapting.steps:,}",

