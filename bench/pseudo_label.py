@@ -16,7 +16,7 @@ import numpy as np
 from bench import texts
 from bench.classify import Row, Side, alternate, classify_with, ratio
 from bench.tables import machine, table
-from trainer import dataset, predict, pseudo_label
+from trainer import predict, pseudo_label, tables
 from trainer.dataset import Text
 from worker.settings import BUNDLED_MODEL, WorkerSettings
 
@@ -37,7 +37,7 @@ def run(given: list[str], rounds: int) -> list[Row]:
             parts = pseudo_label.label(given, classifier, budget, int)
             scores = np.concatenate([part for _, part in parts])
             labelled = pseudo_label.rows(rows, scores)
-            dataset.write_parquet(Path(folder) / pseudo_label.FILE, labelled)
+            tables.write(Path(folder) / pseudo_label.FILE, labelled)
 
         events = classify_with(options, classifier, given)
         sides: dict[str, Side] = {OURS: labelling, THEIRS: events}

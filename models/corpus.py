@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset
-from trainer.dataset import DataError, Labelled, Text
+from trainer import dataset, tables
+from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall
 from trainer.select import Example
+from trainer.tables import DataError
 
 FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv", "kote_44.tsv")
 COMMENT: Final = "kote-"  # so begin the ids of comments
@@ -54,7 +55,7 @@ def read(folder: Path, golden: Path) -> Corpus:
     """
     comments, held_out = read_comments(folder)
     firewall = Firewall([*dataset.read_golden(golden), *held_out])
-    dialogues = dataset.read_table(folder / "chatbot.tsv")
+    dialogues = tables.read(folder / "chatbot.tsv")
     sides = {
         side: [Text(f"chatbot-{side}-{n}", row[side]) for n, row in enumerate(dialogues)]
         for side in ("question", "answer")
@@ -87,7 +88,7 @@ def read_undecided(folder: Path, decided: Collection[str]) -> list[Example]:
     Not those that are `decided`, nor those without a label of `CORE`. Raises DataError.
     """
     found = []
-    for number, row in enumerate(dataset.read_table(folder / "kote_44.tsv")):
+    for number, row in enumerate(tables.read(folder / "kote_44.tsv")):
         if row["text"].strip() in decided:
             continue
         given = {int(label) for label in row["labels"].split(",") if label}

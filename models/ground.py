@@ -7,7 +7,7 @@ from typing import Final
 
 from models import corpus, pretrain, readers, teachers, words
 from models.scale import Base, Scale
-from trainer import choose, dataset, select, stage
+from trainer import choose, dataset, select, stage, tables
 from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall
 from trainer.select import Example
@@ -174,4 +174,4 @@ class Ground:
 
 
 def _keep(folder: Path, name: str, rows: Sequence[Labelled] | Sequence[Text]) -> None:
-    dataset.write_parquet(folder / f"{name}.parquet", [asdict(row) for row in rows])
+    tables.write(folder / f"{name}.parquet", [asdict(row) for row in rows])

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.dataset import DataError
+from trainer.tables import DataError
 
 MAGIC: Final = b"E5S1\x01\x00\x00\x00"
 BLOCK: Final = 32  # weights

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset
-from trainer.dataset import DataError, Labelled, Text
+from trainer import tables
+from trainer.dataset import Labelled, Text
 from trainer.leakage import normal
 from trainer.select import Example
 from trainer.settings import DATA
+from trainer.tables import DataError
 
 FILE: Final = DATA / "read.tsv"
 DIGITS: Final = 16
@@ -31,7 +32,7 @@ def key(text: str) -> str:
 def read(path: Path) -> dict[str, Target]:
     """The distribution over `EMOTIONS` of each text that readers found one in. Raises DataError."""
     found = {}
-    for row in dataset.read_table(path):
+    for row in tables.read(path):
         named = [name for name in row["emotions"].split(",") if name]
         if unknown := set(named) - set(map(str, EMOTIONS)):
             raise DataError(f"{path}: {', '.join(sorted(unknown))}: not an emotion")

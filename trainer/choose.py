@@ -10,11 +10,12 @@ import numpy as np
 import orjson
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, drift, leakage, predict, select
-from trainer.dataset import DataError, Labelled, Pseudo
+from trainer import drift, leakage, predict, select, tables
+from trainer.dataset import Labelled, Pseudo
 from trainer.select import Example
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
+from trainer.tables import DataError
 
 SLACK: Final = 1e-3  # that the shares of a target may be away from a sum of 1
 
@@ -108,7 +109,7 @@ def write_examples(path: Path, examples: Sequence[Example]) -> None:
         {"id": each.id, "text": each.text, "target": list(each.target), "origin": each.origin}
         for each in examples
     ]
-    dataset.write_parquet(path, rows)
+    tables.write(path, rows)
 
 
 def read_examples(path: Path) -> list[Example]:
@@ -118,7 +119,7 @@ def read_examples(path: Path) -> list[Example]:
     be absent, and an `id` may come again: labels and unlabelled texts have their own.
     """
     found = []
-    for number, row in enumerate(dataset.read_table(path), start=1):
+    for number, row in enumerate(tables.read(path), start=1):
         if not isinstance(row.get("text"), str):
             raise DataError(f"{path}: row {number} has no text")
         try:

@@ -11,7 +11,7 @@ import numpy as np
 import orjson
 
 from schemas.record import Record
-from trainer import calibrate, dataset, predict, scores, slices
+from trainer import calibrate, dataset, predict, scores, slices, tables
 from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
@@ -82,7 +82,7 @@ def evaluate(model: Path, golden: Path, folder: Path, options: TrainerSettings) 
         {"id": row["id"], "emotion": row["emotion"], "scores": each.tolist()}
         for row, each in zip(rows, found.probabilities, strict=True)
     ]
-    dataset.write_parquet(folder / PREDICTIONS, predictions)
+    tables.write(folder / PREDICTIONS, predictions)
     return {name: each[0] for name, each in result.intervals.items()} | {"ece": result.ece[0]}
 
 
@@ -146,8 +146,8 @@ def read(folder: Path) -> tuple[Evaluation, Measured]:
     except (OSError, ValueError) as error:
         told = " ".join(str(error).split())[:200]
         message = f"{folder} holds no evaluation of this version of Maum; delete it ({told})"
-        raise dataset.DataError(message) from None
-    rows = dataset.read_table(folder / PREDICTIONS)
+        raise tables.DataError(message) from None
+    rows = tables.read(folder / PREDICTIONS)
     labels = scores.indices(row["emotion"] for row in rows)
     return stated, Measured(labels, np.array([row["scores"] for row in rows]))
 

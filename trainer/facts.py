@@ -12,13 +12,13 @@ from schemas.manifest import ModelManifest
 from schemas.record import Record
 from trainer import compare, evaluate, production, stage
 from trainer.compare import Comparison
-from trainer.dataset import DataError
 from trainer.evaluate import Evaluation, Triple
 from trainer.gate import Gate, Outcome
 from trainer.job import FitError, read_fitted
 from trainer.lineage import Lineage, Selection
 from trainer.production import Production, Served
 from trainer.stage import Done, StageManifest
+from trainer.tables import DataError
 
 FILE: Final = "facts.json"
 ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")

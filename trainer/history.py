@@ -8,9 +8,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from schemas.record import Record
 from trainer import dataset, stage
-from trainer.dataset import DataError
 from trainer.pseudo_label import FILE as PSEUDO
 from trainer.snapshot import SAMPLES
+from trainer.tables import DataError
 
 FILE: Final = "history.json"
 

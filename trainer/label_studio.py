@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from schemas.emotion import EMOTIONS
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import Labelled
+from trainer.tables import DataError
 
 ANNOTATED: Final = "annotation_id"  # in each row of a flat export
 CONTROL: Final = "emotion"  # what it calls our question

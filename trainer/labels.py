@@ -5,7 +5,7 @@ from typing import Final
 
 import orjson
 
-from trainer import dataset, stage
+from trainer import stage, tables
 from trainer.dataset import Labelled
 
 FILE: Final = "labels.jsonl"
@@ -33,7 +33,7 @@ def read(work: Path) -> list[Labelled]:
     path = work / FILE
     if not path.exists() or not path.stat().st_size:
         return []
-    rows = {row["id"]: row for row in dataset.read_table(path)}
+    rows = {row["id"]: row for row in tables.read(path)}
     return [
         Labelled(row["id"], row["text"], row["emotion"])
         for row in rows.values()

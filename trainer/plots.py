@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from schemas.emotion import EMOTIONS
-from trainer.dataset import DataError
+from trainer.tables import DataError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Final
 
 from trainer.broker import CollectError
-from trainer.dataset import DataError
 from trainer.depot import RegistryError
 from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.promote import AnnounceError
 from trainer.pseudo_label import ClusterError
 from trainer.stage import StageError
+from trainer.tables import DataError
 
 LEAKS: Final = "leakage.jsonl"
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, predict, stage
+from trainer import predict, stage, tables
 from trainer.dataset import Text
 from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
@@ -57,7 +57,7 @@ def pseudo_label(
         for places, scores in _label(words, teacher, options, bar.update):
             found[left[places]] = scores
             _write(parts, left[places], scores)
-    dataset.write_parquet(folder / FILE, rows(texts, found))
+    tables.write(folder / FILE, rows(texts, found))
     stage.sync(folder / FILE)
     parts.rename(over)  # from here on it is done
     shutil.rmtree(over)

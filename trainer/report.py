@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Final
 
 from trainer import facts, history, markdown, page, stage
-from trainer.dataset import DataError
 from trainer.facts import Facts
+from trainer.tables import DataError
 
 HTML: Final = "report.html"
 MARKDOWN: Final = "report.md"

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset, history, label_studio, labels, piles, stage, terminal
-from trainer.dataset import DataError, Labelled
+from trainer import dataset, history, label_studio, labels, piles, stage, tables, terminal
+from trainer.dataset import Labelled
+from trainer.tables import DataError
 from worker.settings import SettingsError
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
 EXPORTS: Final = (".json", ".jsonl")
-IMPORTS: Final = (".json", *dataset.KINDS)
+IMPORTS: Final = (".json", *tables.KINDS)
 COLUMNS: Final = ("id", "text", "reason", "margin")  # of a file of ours, and `emotion` to fill in
 
 
@@ -93,7 +94,7 @@ def _of_json(path: Path) -> list[Labelled]:
 
 
 def _of_table(path: Path) -> list[Labelled]:
-    rows = dataset.read_table(path)
+    rows = tables.read(path)
     if label_studio.is_flat(rows):
         return label_studio.flat_labels_of(rows, path)
     rows = [row for row in dataset.read_rows(path) if row.get("emotion")]

@@ -24,9 +24,9 @@ from apscheduler.triggers.interval import IntervalTrigger
 from trainer import backlog
 from trainer.backlog import Range
 from trainer.broker import CollectError
-from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
+from trainer.tables import DataError
 from worker import kafka, reach
 from worker.kafka import KafkaProblemError
 from worker.settings import SettingsError

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from trainer.dataset import KINDS
+from trainer.tables import KINDS
 from worker.settings import ENV_FILE, SettingsError, Topic
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"

@@ -6,7 +6,7 @@ from typing import Final
 
 import orjson
 
-from trainer import dataset, samples
+from trainer import samples, tables
 from trainer.samples import Sifted
 
 SAMPLES: Final = "samples.parquet"
@@ -19,13 +19,13 @@ def contents(folders: Iterable[Path]) -> dict[str, str]:
         row["id"]: samples.content(row)
         for folder in folders
         if (folder / SAMPLES).exists()
-        for row in dataset.read_table(folder / SAMPLES)
+        for row in tables.read(folder / SAMPLES)
     }
 
 
 def write(folder: Path, sifted: Sifted) -> None:
     """Fill the folder of a snapshot; no file of samples where there are none. Raises DataError."""
     if sifted.samples:
-        dataset.write_parquet(folder / SAMPLES, sifted.samples)
+        tables.write(folder / SAMPLES, sifted.samples)
     lines = [orjson.dumps(each) + b"\n" for each in sifted.quarantine]
     (folder / QUARANTINE).write_bytes(b"".join(lines))

@@ -5,11 +5,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from trainer import dataset, history, labels
-from trainer.dataset import DataError, Labelled, Text
+from trainer import dataset, history, labels, tables
+from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall
 from trainer.settings import TrainerSettings
 from trainer.snapshot import SAMPLES
+from trainer.tables import DataError
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +102,16 @@ class Sources:
 
     def samples(self) -> list[dict[str, Any]]:
         """The review samples of the snapshots."""
-        return [row for each in self.snapshots for row in dataset.read_table(each / SAMPLES)]
+        return [row for each in self.snapshots for row in tables.read(each / SAMPLES)]
 
     def all_samples(self) -> list[dict[str, Any]]:
         """The review samples of every snapshot, used or not."""
         folders = history.snapshots(self.options.work)
-        return [row for each in folders for row in dataset.read_table(each / SAMPLES)]
+        return [row for each in folders for row in tables.read(each / SAMPLES)]
 
     def replay(self) -> list[Text]:
         """What an earlier run selected, to be labelled anew."""
-        rows = dataset.read_table(self.replayed) if self.replayed else []
+        rows = tables.read(self.replayed) if self.replayed else []
         return [Text(row["id"], row["text"]) for row in rows if row["origin"] != "human"]
 
     @property

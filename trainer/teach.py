@@ -3,11 +3,12 @@
 from pathlib import Path
 
 from trainer import leakage, ranks, select
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import Labelled
 from trainer.job import Job
 from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import Numbers
+from trainer.tables import DataError
 
 
 def teach(

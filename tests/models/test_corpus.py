@@ -6,8 +6,8 @@ import pytest
 
 from models import corpus
 from schemas.emotion import EMOTIONS
-from trainer.dataset import DataError
 from trainer.leakage import normal
+from trainer.tables import DataError
 
 
 def test_golden_texts_and_held_out_comments_are_learned_from_nowhere(folder: Path) -> None:

@@ -11,8 +11,8 @@ from models.pooled import PooledForSequenceClassification
 from schemas.emotion import EMOTIONS
 from tests.models import published
 from trainer import predict
-from trainer.dataset import DataError
 from trainer.settings import TrainerSettings
+from trainer.tables import DataError
 
 TEXTS = ["오늘 영화 정말", "오늘 비가 각각", "漢"]
 

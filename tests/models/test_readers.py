@@ -6,7 +6,8 @@ import pytest
 
 from models import readers
 from schemas.emotion import EMOTIONS
-from trainer.dataset import DataError, Text
+from trainer.dataset import Text
+from trainer.tables import DataError
 
 GLAD, CALM = (list(map(str, EMOTIONS)).index(name) for name in ("기쁨", "평온"))
 TEXTS = [

@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
-from trainer import dataset, stage
+from trainer import stage, tables
 from trainer.dataset import Labelled
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
@@ -192,7 +192,7 @@ def collected(options: TrainerSettings, said: list[str]) -> Recipe:
     """A recipe with one snapshot of twelve samples."""
 
     def make(folder: Path) -> Numbers:
-        dataset.write_parquet(folder / "samples.parquet", [row(number) for number in range(12)])
+        tables.write(folder / "samples.parquet", [row(number) for number in range(12)])
         return {}
 
     stage.run(options.work, "collect", {}, {}, make)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from schemas.emotion import EMOTIONS
-from trainer import dataset
-from trainer.dataset import DataError, Labelled
+from trainer import dataset, tables
+from trainer.dataset import Labelled
+from trainer.tables import DataError
 
 ROWS = [
     {"id": f"a{place}", "text": f'"글" {place}', "emotion": emotion}
@@ -19,7 +20,7 @@ ROWS = [
 def write(path: Path, rows: list[dict[str, str]]) -> Path:
     """Write `rows` as the name's ending says."""
     if path.suffix == ".parquet":
-        dataset.write_parquet(path, rows)
+        tables.write(path, rows)
     elif path.suffix == ".jsonl":
         lines = [json.dumps(row, ensure_ascii=False) for row in rows]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -34,7 +35,7 @@ def write(path: Path, rows: list[dict[str, str]]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", dataset.KINDS)
+@pytest.mark.parametrize("kind", tables.KINDS)
 def test_every_kind_of_file_holds_the_same(tmp_path: Path, kind: str) -> None:
     found = dataset.read_labelled(write(tmp_path / f"rows{kind}", ROWS))
     assert found == [Labelled(row["id"], row["text"], row["emotion"]) for row in ROWS]
@@ -138,7 +139,7 @@ def test_a_golden_set_needs_twenty_of_each(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "folder.parquet").mkdir()  # anything that cannot be written
     with pytest.raises(DataError, match="cannot be written"):
-        dataset.write_parquet(tmp_path / "folder.parquet", ROWS)
+        tables.write(tmp_path / "folder.parquet", ROWS)
 
 
 def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
         }
     ]
     path = tmp_path / "pseudo.parquet"
-    dataset.write_parquet(path, rows)
+    tables.write(path, rows)
     (found,) = dataset.read_pseudo(path)
     assert (found.pred_emotion, found.pred_conf, found.scores[5]) == ("기쁨", 0.5, 0.5)
 

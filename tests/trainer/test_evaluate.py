@@ -9,11 +9,11 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from schemas.emotion import EMOTIONS
-from trainer import compare, dataset, drift, evaluate, predict, scores, slices
+from trainer import compare, dataset, drift, evaluate, predict, scores, slices, tables
 from trainer.compare import Contender
-from trainer.dataset import DataError
 from trainer.scores import Floats
 from trainer.settings import TrainerSettings
+from trainer.tables import DataError
 from worker.classifier import Tokenized
 
 from .commands import command
@@ -67,7 +67,7 @@ def test_the_command_measures_a_folder_prints_the_table_and_keeps_what_it_found(
     assert said.out.endswith(f"{found.table}\n")
     assert all(f"| {name} |" in said.out for name in EMOTIONS)
     assert "evaluate: 100%" in said.err
-    predictions = dataset.read_table(folder / evaluate.PREDICTIONS)
+    predictions = tables.read(folder / evaluate.PREDICTIONS)
     golden = dataset.read_golden(options.golden)
     assert [row["id"] for row in predictions] == [row.id for row in golden]
     assert measured.probabilities.sum(axis=1) == pytest.approx(np.ones(120), abs=1e-5)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from schemas.emotion import EMOTIONS
-from trainer import choose, dataset, stage
+from trainer import choose, dataset, stage, tables
 from trainer.dataset import Labelled
 from trainer.settings import TrainerSettings
 from trainer.split import split
@@ -22,7 +22,7 @@ from .conftest import GOLDEN_FILLER, chat, tsv
 def table(path: Path, rows: Sequence[Mapping[str, Any]]) -> Path:
     """Write rows as the ending says; in CSV and TSV lists are JSON."""
     if path.suffix == ".parquet":
-        dataset.write_parquet(path, rows)
+        tables.write(path, rows)
         return path
     with path.open("w", encoding="utf-8", newline="") as file:
         if path.suffix == ".jsonl":
@@ -66,11 +66,11 @@ def test_each_stage_takes_files_of_any_kind_and_is_skipped_while_they_are_unchan
     given = given.model_copy(update={"labelled": labelled})
     texts = table(tmp_path / f"texts{kind}", plain(chat(30, 5, "u")))
     said = made("pseudo-label", texts, "--teacher", teacher) / "pseudo.parquet"
-    sure = [row | {"pred_conf": 0.9, "pred_margin": 0.85} for row in dataset.read_table(said)]
+    sure = [row | {"pred_conf": 0.9, "pred_margin": 0.85} for row in tables.read(said)]
     assert [row["id"] for row in sure] == [f"u{number}" for number in range(30)]
     pseudo = table(tmp_path / f"pseudo{kind}", sure)
     chosen = made("select", pseudo, "--teacher", teacher) / "seed.parquet"
-    rows = dataset.read_table(chosen)
+    rows = tables.read(chosen)
     assert {row["id"] for row in rows if row["origin"] == "new"} == {row["id"] for row in sure}
     training = table(tmp_path / f"training{kind}", rows)
     assert choose.read_examples(training) == choose.read_examples(chosen)
@@ -123,7 +123,7 @@ def test_a_training_set_may_be_labels_alone(tmp_path: Path) -> None:
 )
 def test_what_is_no_target_is_one_line_with_its_row(tmp_path: Path, row: dict[str, Any]) -> None:
     path = table(tmp_path / "training.jsonl", [{"text": "글"} | row])
-    with pytest.raises(dataset.DataError, match="row 1 has neither a target of six shares nor an"):
+    with pytest.raises(tables.DataError, match="row 1 has neither a target of six shares nor an"):
         choose.read_examples(path)
 
 

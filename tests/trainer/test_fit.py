@@ -18,12 +18,13 @@ from transformers import EarlyStoppingCallback, TrainingArguments
 
 from schemas.emotion import EMOTIONS
 from trainer import base, checkpoint, fit, ranks, select, targets, teach
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import Labelled
 from trainer.job import FITTED, FitError, Fitted, Job
 from trainer.leakage import LeakageError
 from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import fingerprint_of
+from trainer.tables import DataError
 
 from .conftest import GOLDEN_FILLER, chat, full_after
 

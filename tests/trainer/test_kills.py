@@ -13,7 +13,6 @@ import pytest
 from schemas.promotion import ModelPromotion
 from trainer import (
     backlog,
-    dataset,
     evaluate,
     facts,
     history,
@@ -21,6 +20,7 @@ from trainer import (
     records,
     report,
     stage,
+    tables,
 )
 from trainer.history import Run
 from trainer.job import FITTED
@@ -231,9 +231,7 @@ def test_a_run_killed_at_every_boundary_ends_as_an_undisturbed_one(
     assert list(dict.fromkeys(each.version for each in told)) == versions
     assert told[-1] == Registry(options.registry, options.name).alias(options.alias)
     ids = [
-        row["id"]
-        for each in history.snapshots(options.work)
-        for row in dataset.read_table(each / SAMPLES)
+        row["id"] for each in history.snapshots(options.work) for row in tables.read(each / SAMPLES)
     ]
     assert sorted(ids) == sorted(f"chat-0-{number}" for number in range(2 * BATCH))
 

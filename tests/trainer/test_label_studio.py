@@ -10,8 +10,8 @@ import pytest
 
 from schemas.emotion import EMOTIONS
 from trainer import label_studio, labels, review
-from trainer.dataset import DataError
 from trainer.recipe import Recipe
+from trainer.tables import DataError
 
 from .conftest import row
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer import dataset, leakage, problems
+from trainer import dataset, leakage, problems, tables
 from trainer.dataset import Labelled, Text
 from trainer.leakage import Firewall, LeakageError
 from trainer.settings import TrainerSettings
@@ -123,7 +123,7 @@ def test_a_leak_stops_the_command_which_names_the_file_with_every_pair(
     assert said[0] == ("trainer: 50 texts that would train repeat golden ones; take them out:")
     assert len(said) == leakage.SHOWN + 3
     assert said[-2:] == ["  and 30 more", f"  all of them: {listed}"]
-    pairs = [(row["trained"], row["golden"], row["likeness"]) for row in dataset.read_table(listed)]
+    pairs = [(row["trained"], row["golden"], row["likeness"]) for row in tables.read(listed)]
     assert pairs == [(f"l{n}", row.id, 1.0) for n, row in enumerate(golden[:50])]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from schemas import manifest
 from schemas.emotion import EMOTIONS
-from trainer import dataset, facts, history, labels, production, promote, stage, wording
+from trainer import facts, history, labels, production, promote, stage, tables, wording
 from trainer.dataset import Labelled
 from trainer.history import Run
 from trainer.lineage import Lineage
@@ -214,7 +214,7 @@ def test_what_a_finished_run_trained_on_still_tells_how_good_its_answers_were(
 
     def snapshot(part: list[dict[str, Any]]) -> str:
         def make(folder: Path) -> Numbers:
-            dataset.write_parquet(folder / "samples.parquet", part)
+            tables.write(folder / "samples.parquet", part)
             return {}
 
         return stage.run(options.work, "collect", {}, {"first": part[0]["id"]}, make).folder.name

@@ -11,7 +11,6 @@ from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
 from trainer import (
     base,
-    dataset,
     evaluate,
     facts,
     history,
@@ -22,10 +21,11 @@ from trainer import (
     review,
     snapshot,
     stage,
+    tables,
     teach,
 )
 from trainer.collect import Waiting
-from trainer.dataset import DataError, Labelled
+from trainer.dataset import Labelled
 from trainer.depot import RegistryError
 from trainer.gate import Outcome
 from trainer.job import FitError
@@ -37,6 +37,7 @@ from trainer.registry import Registry
 from trainer.settings import TrainerSettings
 from trainer.sources import Sources
 from trainer.stage import Done
+from trainer.tables import DataError
 from worker import registry as workers
 
 from .commands import command, environment
@@ -410,7 +411,7 @@ def test_what_was_compared_first_is_what_is_promoted_later(
 
 def test_a_snapshot_that_was_changed_is_one_line(given: TrainerSettings) -> None:
     def make(folder: Path) -> dict[str, float]:
-        dataset.write_parquet(folder / snapshot.SAMPLES, [{"id": "a", "text": "글"}])
+        tables.write(folder / snapshot.SAMPLES, [{"id": "a", "text": "글"}])
         (folder / snapshot.QUARANTINE).write_bytes(b"{}")
         return {}
 

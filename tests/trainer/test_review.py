@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from trainer import labels, recipe, review
-from trainer.dataset import DataError
 from trainer.recipe import Recipe
 from trainer.settings import TrainerSettings
 from trainer.stage import StageError
+from trainer.tables import DataError
 
 from .commands import command
 from .test_terminal import keys
