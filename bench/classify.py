@@ -18,7 +18,6 @@ from worker.batcher import Batcher
 from worker.classifier import Classifier, ModelId
 from worker.classify import Run
 from worker.engines import graph
-from worker.engines.kept import weight_limit
 from worker.engines.onnx import OnnxEngine
 from worker.limits import available_cores
 from worker.metrics import Metrics
@@ -91,8 +90,8 @@ def settings_of(folder: Path) -> WorkerSettings:
 
 def load(folder: Path, precision: str) -> Classifier:
     """The classifier in `folder`; unchecked, as random weights have nothing to agree on."""
-    limit = weight_limit() if precision == "int8" else None
-    engine = OnnxEngine.load(graph.build(folder, limit), precision, available_cores())
+    body = graph.build(folder, int8=precision == "int8")
+    engine = OnnxEngine.load(body, precision, available_cores())
     classifier = Classifier(MODEL, load_tokenizer(folder), engine, EMOTIONS, 256)
     classifier.warm_up(parts.batch_tokens(settings_of(folder), classifier))
     return classifier

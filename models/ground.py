@@ -158,8 +158,9 @@ class Ground:
         make: Callable[[Path], Numbers],
         seed: int = 0,
     ) -> Done:
-        """A stage; told of where it was not there already."""
-        done = stage.run(self.work, name, inputs, settings, make, seed=seed)
+        """A stage; told of where it was not there already. How labels are split is part of it."""
+        split = {"split_seed": self.options.seed, "held_out": self.options.validation_share}
+        done = stage.run(self.work, name, inputs, {**settings, **split}, make, seed=seed)
         if not done.skipped:
             self.say(f"{name}: {stage.told(done.manifest.numbers)} → {done.folder}")
         return done

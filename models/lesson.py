@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from models import corpus, teachers
 from models.average import average
@@ -14,6 +15,7 @@ from trainer.select import Example
 from trainer.settings import FIT
 from trainer.stage import Done, Numbers
 
+TIMES: Final = ("comments", "undecided", "chat", "read")  # how often what comes in an epoch
 Rows = tuple[list[Example], list[Example]]  # to learn from, and held out to stop by
 Learned = Callable[[Ground], Rows]
 
@@ -68,10 +70,11 @@ def fitted(ground: Ground, lesson: Lesson) -> Done:
         return teach.fitted(job, folder)
 
     labelled = ground.labels().folder / "labelled.parquet"
-    inputs = {"start": lesson.start, "labelled": labelled, **lesson.files}
+    inputs = {"start": lesson.start, "labelled": labelled, "public": ground.public().folder}
+    inputs |= lesson.files
     stated = options.model_dump(mode="json", include=FIT)
     stated |= {"learning_rate": how.learning_rate}
-    stated |= {"comments": how.comments, "undecided": how.undecided}
+    stated |= {name: getattr(how, name) for name in TIMES}
     return ground.done(lesson.name, inputs, stated, make, seed=lesson.seed)
 
 
@@ -93,6 +96,10 @@ def half_way(ground: Ground, lesson: Lesson) -> Done:
 
 def times(row: Example, how: Fitting) -> int:
     """How often `row` comes in an epoch."""
+    if row.origin != "human":
+        return 1
     if row.id.startswith(corpus.UNDECIDED):
         return how.undecided
-    return how.comments if row.id.startswith(corpus.COMMENT) else 1
+    if row.id.startswith(corpus.COMMENT):
+        return how.comments
+    return how.read if row.id.startswith((corpus.QUESTION, corpus.REVIEW)) else how.chat

@@ -44,7 +44,8 @@ class Round:
             said = plain.said(folder, "held_out")
             return {"macro_f1": teachers.f1(said, teachers.indices(held_out))}
 
-        return self.ground.done("tf-idf", {"texts": self.texts, **self.files}, {}, make)
+        inputs = {"texts": self.texts, "public": self.ground.public().folder, **self.files}
+        return self.ground.done("tf-idf", inputs, {}, make)
 
     def selected(self, models: Sequence[Path], seeds: Sequence[int]) -> Done:
         """The teachers together, and what of their opinion is believed, by each policy."""
@@ -61,7 +62,7 @@ class Round:
             return choose.choose(together, people, folder, options)
 
         inputs = {f"opinion {n}": each.folder for n, each in enumerate(opinions)}
-        inputs |= {"tf-idf": simple, **self.files}
+        inputs |= {"tf-idf": simple, "public": self.ground.public().folder, **self.files}
         stated = options.model_dump(include={"min_confidence", "min_margin", "human_share"})
         stated |= {"none": True}  # among what is written
         return self.ground.done("select", inputs, stated, make)

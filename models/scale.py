@@ -43,6 +43,8 @@ class Fitting:
     learning_rate: float
     comments: int = 1  # times that a comment comes: of the labels of people chat has nine in ten
     undecided: int = 1  # times that one between emotions comes
+    chat: int = 1  # and what is of `data/train.tsv`
+    read: int = 1  # and what readers labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Scale:
     read: Fitting  # of that, to what readers said of public text as well
     encoder: Fitting  # of the published one
     tell: Fitting  # of the student, to what that and TF-IDF say together
+    cut: Fitting  # of what is cut from the published one, to the same
     reviews: int  # that teachers label, beside all questions and answers
     spliced: int  # texts made of two labelled ones each
     pieces: int  # texts that are a few words of a labelled one
@@ -67,7 +70,8 @@ SETTLE: Final = Fitting(epochs=3, batch_size=128, learning_rate=1e-4, comments=4
 READ: Final = Fitting(epochs=3, batch_size=128, learning_rate=3e-4, comments=4, undecided=2)
 ENCODER: Final = Fitting(epochs=3, batch_size=64, learning_rate=2e-4)
 TELL: Final = Fitting(epochs=2, batch_size=128, learning_rate=5e-4)
-SMALL: Final = Shape(layers=4, width=256)  # what is shipped
+CUT: Final = Fitting(epochs=3, batch_size=64, learning_rate=4e-4, chat=3, read=2)
+SMALL: Final = Shape(layers=4, width=256)  # of the students that are pretrained here
 _ON_CPU: Final = Base(SMALL, Schedule(), Schedule(steps=1000, peak=6e-4), vectors=True)
 TWO_CORES: Final = Scale(
     teacher=_ON_CPU,
@@ -78,6 +82,7 @@ TWO_CORES: Final = Scale(
     read=READ,
     encoder=ENCODER,
     tell=TELL,
+    cut=CUT,
     reviews=20_000,
     spliced=60_000,
     pieces=20_000,
@@ -102,6 +107,7 @@ GPU: Final = Scale(
     read=READ,
     encoder=ENCODER,
     tell=TELL,
+    cut=CUT,
     reviews=150_000,
     spliced=150_000,
     pieces=30_000,

@@ -1,5 +1,6 @@
 """The student → the bundled folder: calibrated, halved, with its graph, card and manifest."""
 
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -8,21 +9,26 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
+import numpy as np
 import orjson
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 from models import figures, plain, teachers
 from models.scale import Scale
+from models.words import LONGEST
 from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.instant import datetime_text
+from schemas.manifest import Int8Check
 from trainer import calibrate, dataset, predict, publish, versions
 from trainer.dataset import Labelled
 from trainer.settings import TrainerSettings
+from worker.engines import rounding
 
 NAME: Final = "maum-small"
 CARD: Final = Path(__file__).resolve().parent / "card.md"
+PRODUCT: Final = re.compile(r"encoder\.layer\..*(query|key|value|dense)\.weight$")
 LAST: Final = ("classifier.out_proj.weight", "classifier.out_proj.bias")
 
 
@@ -70,6 +76,9 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
             ablation=ablation or "- Not known: the student without pseudo-labels was not fitted.",
             temperature=f"{heat:.2f}",
             arm=made.arm,
+            shape=shape(made.student),
+            size=f"{_bytes(shipped) / 1e6:.0f}",
+            served=served(publish.int8(shipped)),
             **told_of(scale),
         )
         (shipped / "README.md").write_text(card, encoding="utf-8")
@@ -87,6 +96,27 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
         (shipped / manifest.FILE_NAME).write_bytes(body)
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(shipped, out)
+
+
+def shape(model: Path) -> str:
+    """Of a RoBERTa, in words."""
+    config = orjson.loads((model / "config.json").read_bytes())
+    return (
+        f"{config['num_hidden_layers']} layers of {config['hidden_size']}, "
+        f"{config['num_attention_heads']} heads, {config['vocab_size']:,} pieces of words (after "
+        f"NFKC; padding is {config['pad_token_id']}), {LONGEST} tokens at most"
+    )
+
+
+def served(check: Int8Check | None) -> str:
+    """In which precision, by the check that was made with the graph."""
+    if check and check.used:
+        return "in fp32 or, from `engines/`, in int8"
+    return "in fp32: the int8 graph does not agree enough with it"
+
+
+def _bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def told_of(scale: Scale) -> dict[str, str]:
@@ -113,8 +143,15 @@ def temperature(student: Path, held_out: list[Labelled], options: TrainerSetting
 
 
 def halve(source: Path, target: Path, heat: float) -> None:
-    """The weights in fp16 (they are served in fp32 or int8), the last layer's divided by `heat`."""
+    """The weights in fp16 (they are served in fp32 or int8), the last layer's divided by `heat`.
+
+    What int8 rounds is rounded here: fp32 then has the same weights, and few messages are told
+    apart by what is left, the rounding of activations.
+    """
     weights = load_file(source)
+    for name, each in weights.items():
+        if PRODUCT.search(name):
+            weights[name] = rounding.settled(each.astype(np.float32).T).T
     for name in LAST:
         weights[name] = weights[name] / heat
     save_file(

@@ -17,7 +17,9 @@ SEEDS: Final = (7, 8)  # a teacher each
 SETTLED: Final = "settled"
 READ: Final = "read"
 TOLD: Final = "told"
-ARMS: Final = ("none", "soft", "seed", SETTLED, READ, TOLD)
+CUT: Final = "cut"
+ARMS: Final = ("none", "soft", "seed", SETTLED, READ, TOLD, CUT)
+ALL: Final = {READ, TOLD, CUT}  # those that learn from what readers said, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Story:
 
     def baseline(self) -> Done:
         """TF-IDF on all labels that a student of `arms` is fitted to: what that has to beat."""
-        read = {READ, TOLD} & set(self.arms)
+        read = ALL & set(self.arms)
         return (again.second(self.ground) if read else self.first()).plain()
 
     def selected(self) -> Done:
@@ -61,6 +63,7 @@ class Story:
         `settled`: half way from the `soft` one to what it becomes by a fit to certain labels.
         `read`: half way from that to what it becomes by a fit to these and to what readers said.
         `told`: half way from that to what it becomes by the second round's opinion and all labels.
+        `cut`: the published encoder's lowest layers, fitted to the same.
         """
         scale, seed = self.ground.scale, SEEDS[0]
         if arm == SETTLED:
@@ -71,14 +74,8 @@ class Story:
             start, files = self.student(SETTLED).folder / "model", {"readers": self.ground.readers}
             reading = Lesson("read", start, scale.read, lesson.read, files, seed)
             return lesson.half_way(self.ground, reading)
-        if arm == TOLD:
-            start, chosen = self.student(READ).folder / "model", self.told().folder / "soft.parquet"
-
-            def told(ground: Ground) -> Rows:
-                return read_examples(chosen), lesson.read(ground)[1]
-
-            telling = Lesson("tell", start, scale.tell, told, {"selected": chosen}, seed)
-            return lesson.half_way(self.ground, telling)
+        if arm in {TOLD, CUT}:
+            return self._told(arm)
         start = self.ground.adapted(scale.student).folder / "model"
         chosen = self.selected().folder / f"{arm}.parquet"
 
@@ -87,6 +84,29 @@ class Story:
 
         tuning = Lesson("finetune", start, scale.finetune, rows, {"selected": chosen}, seed)
         return lesson.fitted(self.ground, tuning)
+
+    def _told(self, arm: str) -> Done:
+        """What learns from the second round."""
+        scale, seed = self.ground.scale, SEEDS[0]
+        chosen = self.told().folder / "soft.parquet"
+
+        def told(ground: Ground) -> Rows:
+            return read_examples(chosen), lesson.read(ground)[1]
+
+        def once(ground: Ground) -> Rows:
+            """The labels as they are: how often each comes is for the scale to say."""
+            known, held_out = lesson.read(ground)
+            opinions = [row for row in read_examples(chosen) if row.origin != "human"]
+            return [*known, *opinions], held_out
+
+        files = {"selected": chosen, "readers": self.ground.readers}
+        if arm == TOLD:
+            start = self.student(READ).folder / "model"
+            telling = Lesson("tell", start, scale.tell, told, files, seed)
+            return lesson.half_way(self.ground, telling)
+        start = again.lowest(self.ground).folder / "model"
+        cutting = Lesson("finetune", start, scale.cut, once, files, seed)
+        return lesson.fitted(self.ground, cutting)
 
     def figures(self) -> Done:
         """Every arm and the baseline, on texts that nobody was fitted to."""
@@ -107,7 +127,7 @@ class Story:
         """The student that does best on the labels held out for stopping, as the bundled model."""
         figures = self.figures()
         _, held_out = self.ground.people()
-        if {READ, TOLD} & set(self.arms):  # it is to hold on what people type, too
+        if ALL & set(self.arms):  # it is to hold on what people type, too
             held_out = [*held_out, *readers.first(self.ground.read()[1])]
         words, labels = [row.text for row in held_out], teachers.indices(held_out)
         models = {arm: self.student(arm).folder / "model" for arm in self.arms}

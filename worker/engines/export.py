@@ -131,7 +131,7 @@ def make(source: Source, threads: int) -> kept.Export:
     # One engine after the other: of a large model, two are more than there may be room for.
     expected = agreement.logits_of(_fp32(source, threads), rows)
     apart = _apart(source, threads, rows, expected)
-    int8 = graph.build(source.folder, kept.weight_limit())
+    int8 = graph.build(source.folder, int8=True)
     check = agreement.compare(
         expected,
         agreement.logits_of(OnnxEngine.load(int8, "int8", threads), rows),

@@ -3,7 +3,7 @@
 Rows are packed, not padded: everything but attention works on the real tokens alone, one after
 the other. The last layer is worked out for the first tokens only, since the head reads no other.
 In int8 each token's activations have a step of their own, so that a text's scores do not depend
-on the texts that share its batch; weights have a step a column.
+on the texts that share its batch; weights have a step a column, and vectors of tokens one each.
 """
 
 import json
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
-from worker.engines import EngineError, first_line
+from worker.engines import EngineError, first_line, rounding
+from worker.engines.rounding import Scale
 from worker.limits import check_room
 
 Array = NDArray[Any]
@@ -26,7 +27,6 @@ Array = NDArray[Any]
 MICROSOFT: Final = "com.microsoft"  # the domain of ONNX Runtime's fused operators
 OPSET: Final = 17
 IR_VERSION: Final = 8
-TINY: Final = np.float32(1e-12)
 # Numbers and weights that do not fit together, or are none.
 UNFIT: Final = (
     ArithmeticError,
@@ -67,13 +67,13 @@ EXPECTED: Final = {
 }
 
 
-def build(folder: Path, weight_limit: int | None = None) -> bytes:
+def build(folder: Path, *, int8: bool = False) -> bytes:
     """The graph of the model in `folder`, serialised. Raises EngineError, MemoryError.
 
-    `weight_limit`: the largest int8 weight; None keeps float32. Inputs: `ids` int64 (tokens), all
-    rows' tokens in a row; `index` int32 (rows, longest), where each row's tokens are; `places`
-    int32 (tokens), where each token is in the flattened `index`; `lengths` and `firsts` int32
-    (rows), how long each row is and where it begins. Output: `logits` float32 (rows, labels).
+    In float32, or in int8. Inputs: `ids` int64 (tokens), all rows' tokens in a row; `index`
+    int32 (rows, longest), where each row's tokens are; `places` int32 (tokens), where each token
+    is in the flattened `index`; `lengths` and `firsts` int32 (rows), how long each row is and
+    where it begins. Output: `logits` float32 (rows, labels).
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     kind = str(config.get("model_type"))
@@ -82,7 +82,7 @@ def build(folder: Path, weight_limit: int | None = None) -> bytes:
     for name, value in EXPECTED.items():
         if config.get(name, value) != value:
             raise EngineError(f"no ONNX graph is known for {name}={config[name]}")
-    if weight_limit is None:
+    if not int8:
         check_room(folder, BUILDING, "load it")
     try:
         with ExitStack() as files:
@@ -90,7 +90,7 @@ def build(folder: Path, weight_limit: int | None = None) -> bytes:
             for path in sorted(folder.glob("*.safetensors")):
                 file = files.enter_context(safe_open(path, framework="numpy"))
                 weights |= dict.fromkeys(file.keys(), file)
-            return _Writer(config, FAMILIES[kind], weights, weight_limit).write()
+            return _Writer(config, FAMILIES[kind], weights, int8=int8).write()
     except UNFIT as error:
         message = f"no ONNX graph can be made of {folder}: {first_line(error)}"
         raise EngineError(message) from error
@@ -100,12 +100,12 @@ class _Writer:
     """Writes the graph, layer by layer. Methods take and return names of tensors."""
 
     def __init__(
-        self, config: dict[str, Any], family: Family, files: dict[str, Any], limit: int | None
+        self, config: dict[str, Any], family: Family, files: dict[str, Any], *, int8: bool
     ) -> None:
         self._config = config
         self._family = family
         self._files = files  # the file that holds each weight
-        self._limit = limit
+        self._int8 = int8
         self._nodes: list[NodeProto] = []
         # Filled in place: what onnx's helpers are given they copy, and weights may be gigabytes.
         self._model = ModelProto(ir_version=IR_VERSION)
@@ -148,7 +148,7 @@ class _Writer:
         """Token, position and type embeddings, normalised: (tokens, hidden)."""
         prefix = self._family.prefix
         name = f"{prefix}.embeddings"
-        words = self._gather(self._tensor(f"{name}.word_embeddings.weight"), "ids")
+        words = self._words(f"{name}.word_embeddings.weight")
         # Every token is of type 0: that embedding goes with the position's.
         types = self._weight(f"{name}.token_type_embeddings.weight")
         table = self._constant(self._weight(f"{name}.position_embeddings.weight") + types[0])
@@ -156,6 +156,15 @@ class _Writer:
         state = self._normalise(f"{name}.LayerNorm", words, positions)
         project = f"{prefix}.embeddings_project"
         return self._linear(project, state) if f"{project}.weight" in self._files else state
+
+    def _words(self, name: str) -> str:
+        """Each token's vector. In int8 too: of a small model's weights it is the largest part."""
+        vectors = self._weight(name)
+        if not self._int8:
+            return self._gather(self._constant(vectors), "ids")
+        told, steps = rounding.rows(vectors)
+        found = self._node("Cast", self._gather(self._constant(told), "ids"), to=TensorProto.FLOAT)
+        return self._node("Mul", found, self._gather(self._constant(steps), "ids"))
 
     def _positions(self) -> str:
         """Each token's position: (tokens)."""
@@ -201,23 +210,24 @@ class _Writer:
         bias = self._tensor(f"{name}.intermediate.dense.bias")
         wide = self._node("BiasGelu", wide, bias, domain=MICROSOFT)
         output = f"{name}.output"
-        narrow = self._product([f"{output}.dense"], wide)
+        narrow = self._product([f"{output}.dense"], wide, rounding.AFTER_GELU)
         return self._normalise(f"{output}.LayerNorm", narrow, state, f"{output}.dense.bias")
 
-    def _product(self, names: Sequence[str], state: str) -> str:
+    def _product(self, names: Sequence[str], state: str, scale: Scale = rounding.EVEN) -> str:
         """`state` times the weights of `names`, side by side; the bias is left to what follows."""
         weight = np.concatenate([self._weight(f"{name}.weight").T for name in names], axis=1)
-        if self._limit is None:
+        if not self._int8:
             return self._node("MatMul", state, self._constant(weight))
-        steps = np.maximum(np.abs(weight).max(axis=0) / self._limit, TINY)
+        told, steps = rounding.columns(weight)
         # A token's largest activation becomes 1, so that one fixed step fits all tokens.
         size = self._node("ReduceMax", self._node("Abs", state), axes=[-1], keepdims=1)
-        size = self._node("Max", size, self._constant(TINY))
-        step, zero = self._constant(np.float32(1 / 127)), self._constant(np.uint8(128))
+        size = self._node("Max", size, self._constant(scale.least))
+        step = self._constant(np.float32(1 / scale.levels))
+        zero = self._constant(np.uint8(scale.zero))
         product = self._node(
             "MatMulIntegerToFloat",
             self._node("QuantizeLinear", self._node("Div", state, size), step, zero),
-            self._constant(np.rint(weight / steps).astype(np.int8)),
+            self._constant(told),
             step,
             self._constant(steps),
             zero,

@@ -5,7 +5,6 @@ named by the hash of the model's files.
 """
 
 import hashlib
-import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,7 +20,7 @@ from schemas.record import Record
 from worker import whole
 from worker.engines import Source
 
-REVISION: Final = 1  # of what `graph.build` writes: another one makes every cached graph anew
+REVISION: Final = 2  # of what `graph.build` writes: another one makes every cached graph anew
 GRAPH: Final = "int8.onnx"
 MANIFEST: Final = "manifest.json"
 
@@ -76,7 +75,7 @@ def known(source: Source) -> Export | None:
 
 
 def shipped(model: Path) -> Export | None:
-    """The graph that came with the model in the folder `model`, if one for this processor did."""
+    """The graph that came with the model in the folder `model`, if one did."""
     return _read(_place(model, model))
 
 
@@ -107,29 +106,15 @@ def keep(export: Export, source: Source) -> None:
 
 def key(folder: Path) -> str:
     """Name of the folder of the cache: the same only where the same graph would be made."""
-    return f"{model_hash(folder)[:32]}-{REVISION}-{weight_limit()}"
+    return f"{model_hash(folder)[:32]}-{REVISION}"
 
 
 def model_hash(folder: Path) -> str:
     """A hash of all that decides the model's answers."""
     digest = hashlib.sha256()
-    names = ["config.json", "tokenizer.json", "vocab.txt"]
+    names = ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"]
     for path in [*(folder / name for name in names), *sorted(folder.glob("*.safetensors"))]:
         if path.exists():
             with path.open("rb") as file:
                 digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()
-
-
-def weight_limit() -> int:
-    """The largest int8 weight that this processor multiplies without overflow.
-
-    Without VNNI, x86 adds pairs of products in 16 bits; half the range keeps them from saturating.
-    """
-    if platform.machine() not in {"x86_64", "AMD64"}:
-        return 127
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return 63
-    return 127 if "avx512_vnni" in flags or "avx_vnni" in flags else 63
