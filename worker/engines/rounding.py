@@ -2,7 +2,7 @@
 
 A weight or vector is a whole number of steps; the steps are float32. x86 without VNNI adds two
 neighbouring products in 16 bits, so no pair of weights may be too large for that: the same graph
-serves, and says the same, on every processor.
+serves on every processor.
 """
 
 from dataclasses import dataclass
