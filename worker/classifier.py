@@ -15,12 +15,14 @@ from tokenizers import Tokenizer
 from worker.config import ModelError, read_config, read_labels
 from worker.decision import reorder, softmax
 from worker.engines import Engine, InferenceError, OutOfMemoryError, Source, Tokens, choice
-from worker.limits import available_cores
+from worker.limits import TooLargeError, available_cores
 from worker.tokenizer import encode, load_tokenizer
 
 log = structlog.get_logger(__name__)
 
-WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)  # those that are shorter than the longest row, and it
+# Of an engine that takes rows of any length; of others each one. Those that are shorter than the
+# longest row, and it.
+WARM_LENGTHS = (4, 8, 16, 32, 64, 128, 256)
 LEAST_LENGTH = 4  # tokens: two special ones, and something between
 SHRUNK: Final = "the device ran out of memory; batches are smaller from now on"
 
@@ -97,10 +99,12 @@ class Classifier:
         """Run one batch of each length bucket, so that no message pays for the first time.
 
         What does not fit on the device is halved, and `max_batch_tokens` keeps what did. Raises
-        InferenceError or DeviceLostError.
+        TooLargeError where not even one row fits, InferenceError or DeviceLostError.
         """
         fitting = max_batch_tokens
-        shorter = [length for length in WARM_LENGTHS if length < self.max_length]
+        step = self.engine.multiple
+        lengths = WARM_LENGTHS if step == 1 else range(step, self.max_length, step)
+        shorter = [length for length in lengths if length < self.max_length]
         for length in [*shorter, self.max_length]:
             row = (encode(self._tokenizer, ["안녕"])[0].ids * length)[:length]
             fitting = self._try(tuple(row), fitting)
@@ -112,11 +116,16 @@ class Classifier:
         """Run a batch of `row`, halved until it fits; returns the budget that it fitted."""
         while True:
             rows = max(1, budget // self.padded([row]))
+            padding = [row[:-1]] if rows > 1 else []  # so that there is some to be masked
             try:
-                self.run(self.prepare([row] * rows))
-            except OutOfMemoryError:
+                self.run(self.prepare([row] * (rows - len(padding)) + padding))
+            except OutOfMemoryError as error:
                 if rows == 1:
-                    raise
+                    raise TooLargeError(
+                        f"a text of {len(row)} tokens does not fit into the memory of "
+                        f"{self.engine.name} beside {self.model.name}; give it more memory, take "
+                        "a smaller model, or lower WORKER_MAX_LENGTH"
+                    ) from error
                 budget = self.padded([row] * rows) // 2
             else:
                 return budget

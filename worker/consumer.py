@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Protocol
 
 import structlog
@@ -22,6 +22,7 @@ from worker.settings import WorkerSettings
 
 log = structlog.get_logger(__name__)
 
+ENDS_SECONDS: Final = 3.0  # twice that, and `/ready` still hears of those that answered
 FETCH_BYTES: Final = 1_048_576  # an answer, of all partitions of a broker
 
 Fetched = Mapping[TopicPartition, Sequence[Record]]
@@ -59,7 +60,7 @@ class Source(Protocol):
         """The next offset that would be handed out; None where there is none."""
 
     async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """The end of the log of each partition."""
+        """Where the log ends, of each partition that tells it; raises where none does."""
 
     async def commit(self, partition: TopicPartition, next_offset: int) -> None:
         """Commit `next_offset` outside of any transaction."""
@@ -194,10 +195,29 @@ class KafkaSource(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka 
             return None
 
     async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        """Where the readable log ends; of the topic's first partition if none is given."""
+        """Where the readable log ends; of the topic's first partition if none is given.
+
+        Raises KafkaError, TimeoutError.
+        """
         asked = list(partitions) or [TopicPartition(self._topic, 0)]
-        ends: Mapping[TopicPartition, int] = await self._consumer.end_offsets(asked)
-        return ends
+        try:
+            return await self._ends(asked)
+        except (KafkaError, TimeoutError):
+            # One without a leader keeps the answers of all others back: each by itself.
+            answers = await asyncio.gather(*map(self._end_if_told, asked))
+            ends = {partition: end for each in answers for partition, end in each.items()}
+            if not ends:
+                raise
+            return ends
+
+    async def _end_if_told(self, partition: TopicPartition) -> dict[TopicPartition, int]:
+        with suppress(KafkaError, TimeoutError):
+            return await self._ends([partition])
+        return {}
+
+    async def _ends(self, asked: list[TopicPartition]) -> dict[TopicPartition, int]:
+        async with asyncio.timeout(ENDS_SECONDS):
+            return dict(await self._consumer.end_offsets(asked))
 
     async def commit(self, partition: TopicPartition, next_offset: int) -> None:
         """Commit as a member of the group; a former member gets CommitFailedError."""

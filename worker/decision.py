@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.emotion import EMOTIONS
 
+_EMPTY_HASH: Final = blake2b(digest_size=8)
 DIGITS = 6  # what is published; far finer than any model is calibrated
 
 
@@ -50,17 +51,15 @@ def decide(probabilities: NDArray[np.float64], margin_threshold: float) -> list[
     others[rows, top] = -1
     margin = (units[rows, top] - others.max(axis=1)) / one
     low = margin < margin_threshold
-    return [
-        Decision(*fields)
-        for fields in zip(
-            [EMOTIONS[label] for label in top.tolist()],
-            confidence.tolist(),
-            margin.tolist(),
-            low.tolist(),
-            map(tuple, scores.tolist()),
-            strict=True,
-        )
-    ]
+    fields = zip(
+        [EMOTIONS[label] for label in top.tolist()],
+        confidence.tolist(),
+        margin.tolist(),
+        low.tolist(),
+        map(tuple, scores.tolist()),
+        strict=True,
+    )
+    return list(map(Decision._make, fields))
 
 
 def sampled(event_id: str, rate: float) -> bool:
@@ -70,8 +69,9 @@ def sampled(event_id: str, rate: float) -> bool:
     """
     if rate <= 0.0:
         return False
-    digest = blake2b(event_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < rate * 2.0**64
+    hashed = _EMPTY_HASH.copy()  # half the time of making one
+    hashed.update(event_id.encode("utf-8", "surrogatepass"))
+    return int.from_bytes(hashed.digest(), "big") < rate * 2.0**64
 
 
 def reorder(labels: Sequence[str]) -> list[int]:

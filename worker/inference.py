@@ -221,6 +221,7 @@ class Inference:
         self._slots.release()
         self._in_flight -= 1
         self._device_since = self._clock() if self._in_flight else None
+        await asyncio.sleep(0)  # `run` hands the next batch over before this one's jobs hear of it
         started = perf_counter()
         for row, verdict in zip(rows, verdicts, strict=True):
             if isinstance(verdict, InferenceError):

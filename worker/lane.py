@@ -84,7 +84,9 @@ class Lane:
         self._wall_clock = wall_clock
         self._on_room = on_room
         self._traces = traces
-        self._committed = False  # anything since the last take-over
+        self.committed: int | None = None  # the offset; None before the first take-over
+        self.stuck = False  # Kafka keeps it waiting: nothing more is taken in
+        self._progressed = False  # anything committed since the last take-over
         self._tracker: OffsetTracker[Outcome] | None = None
         self._changed = asyncio.Event()  # the front of the tracker, or `_draining`
         self._draining = False
@@ -153,7 +155,8 @@ class Lane:
             "no producer yet; does the cluster offer transactions, with enough brokers for them?",
         )
         position = await self._source.rewind(self.partition)
-        self._committed = False
+        self._progressed = False
+        self.committed = position
         tracker = self._tracker = OffsetTracker(position)
         self._source.resume([self.partition])
         self._log.info("partition taken over", offset=position)
@@ -174,6 +177,7 @@ class Lane:
             started = self._wall_clock()
             with self._traces.transaction(self.partition, first, next_offset, len(outcomes)):
                 await self._publish(outputs, next_offset)
+            self.committed = next_offset
             self._account(outcomes, started)
 
     async def _publish(self, outputs: list[Output], next_offset: int) -> None:
@@ -188,7 +192,7 @@ class Lane:
             raise
 
     async def _patiently(self, call: Coroutine[Any, Any, None], trouble: str) -> None:
-        """Await what aiokafka tries for ever by itself, and say so while it does."""
+        """Await what aiokafka tries for long by itself; take nothing in, and say so, meanwhile."""
         task = asyncio.ensure_future(call)
         waited, patience = 0.0, PATIENCE_SECONDS
         try:
@@ -196,10 +200,21 @@ class Lane:
                 waited += patience
                 self._log.warning(f"Kafka keeps us waiting: {trouble}", seconds=waited)
                 patience = min(2 * patience, LONGEST_PATIENCE)
+                self._stick(stuck=True)
             await task
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+            self._stick(stuck=False)
+
+    def _stick(self, *, stuck: bool) -> None:
+        """Leave the room to others while this partition cannot publish."""
+        if stuck == self.stuck:
+            return
+        self.stuck = stuck
+        if self.live:  # else a take-over resumes it
+            (self._source.pause if stuck else self._source.resume)([self.partition])
+        self._on_room()
 
     async def _linger(self, tracker: OffsetTracker[Outcome]) -> None:
         """Let more results join the transaction, while there are more to come.
@@ -219,7 +234,7 @@ class Lane:
             return
 
     def _account(self, outcomes: list[Outcome], started: float) -> None:
-        self._committed = True
+        self._progressed = True
         now = self._wall_clock()
         metrics = self._metrics
         metrics.transactions.labels("committed").inc()
@@ -246,7 +261,7 @@ class Lane:
 
     def _drop(self, error: KafkaError) -> bool:
         """Forget what is in flight; whether anything was committed since the last take-over."""
-        committed = self._tracker is not None and self._committed
+        committed = self._tracker is not None and self._progressed
         self._source.pause([self.partition])
         self._tracker = None
         self.epoch += 1

@@ -67,14 +67,19 @@ class Lanes:
         return sum(lane.tokens for lane in self._lanes.values())
 
     @property
+    def stuck_tokens(self) -> int:
+        """Those of partitions that cannot publish now."""
+        return sum(lane.tokens for lane in self._lanes.values() if lane.stuck)
+
+    @property
     def owned(self) -> list[TopicPartition]:
         """All partitions that the group gave us."""
         return list(self._lanes)
 
     @property
-    def live(self) -> list[TopicPartition]:
-        """Those that are taken over and not being let go."""
-        return [partition for partition, lane in self._lanes.items() if lane.live]
+    def flowing(self) -> list[TopicPartition]:
+        """Those that are taken over, not being let go, and not stuck."""
+        return [at for at, lane in self._lanes.items() if lane.live and not lane.stuck]
 
     def __len__(self) -> int:
         return len(self._lanes)
@@ -87,11 +92,10 @@ class Lanes:
         """The lane of `partition`, unless it was let go."""
         return self._lanes.get(partition)
 
-    async def room_below(self, tokens: int) -> None:
-        """Wait until fewer than `tokens` are admitted."""
-        while self.tokens >= tokens:
-            self._room.clear()
-            await self._room.wait()
+    async def room(self) -> None:
+        """Wait until tokens went, or a lane got stuck or came loose."""
+        self._room.clear()
+        await self._room.wait()
 
     def assigned(self, partitions: Collection[TopicPartition]) -> None:
         """Take partitions over, each by itself: heartbeats rest until this returns."""

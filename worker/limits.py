@@ -1,10 +1,12 @@
 """What this process may use of the machine: cores and memory, as its cgroups leave them."""
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from math import prod
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from worker.engines import EngineError
 
@@ -12,12 +14,18 @@ CGROUP: Final = Path("/sys/fs/cgroup")
 OWN: Final = Path("/proc/self/cgroup")
 MEMINFO: Final = Path("/proc/meminfo")
 MB: Final = 1_000_000
+FLOAT32: Final = 4  # bytes
+LONGEST_HEADER: Final = 100_000_000  # bytes, by the format of safetensors
 
 # Files of a group, by the version of its hierarchy.
 CPU: Final = {1: ("cpu.cfs_quota_us", "cpu.cfs_period_us"), 2: ("cpu.max",)}
 MEMORY: Final = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
     2: ("memory.max", "memory.current"),
+}
+SWAP: Final = {
+    1: ("memory.memsw.limit_in_bytes", "memory.memsw.usage_in_bytes"),
+    2: ("memory.swap.max", "memory.swap.current"),
 }
 # Of its usage, what the kernel takes back before it kills: pages of files.
 PAGES: Final = {
@@ -48,21 +56,37 @@ def quotas(cgroup: Path, own: Path) -> Iterator[int]:
 
 def available_memory(cgroup: Path = CGROUP, own: Path = OWN, meminfo: Path = MEMINFO) -> int | None:
     """Bytes that this process may still use, swap included; None where nothing tells."""
-    left, swap = [*rests(cgroup, own)], 0
+    left, swap = [], 0
     with suppress(OSError, ValueError, KeyError):  # no Linux
         told = {name: int(words.split()[0]) * 1024 for name, words in _pairs(meminfo, ":")}
-        left.append(told["MemAvailable"])
         swap = told["SwapFree"]
-    return min(left) + swap if left else None
+        left.append(told["MemAvailable"] + swap)
+    return min([*left, *rests(cgroup, own, swap)], default=None)
 
 
-def rests(cgroup: Path, own: Path) -> Iterator[int]:
-    """Bytes that the group of this process has left, and each group above it."""
+def rests(cgroup: Path, own: Path, swap: int) -> Iterator[int]:
+    """Bytes that the group of this process has left, and each group above it.
+
+    With what it may have of the machine's `swap`.
+    """
     for version, group in groups("memory", cgroup, own):
         with suppress(OSError, ValueError):  # as above
             limit, usage = (int(_read(group / name)) for name in MEMORY[version])
             told = dict(_pairs(group / "memory.stat", " "))
-            yield max(0, limit - usage + sum(int(told.get(name, 0)) for name in PAGES[version]))
+            pages = sum(int(told.get(name, 0)) for name in PAGES[version])
+            yield max(0, limit - usage + pages) + min(swap, swap_left(version, group, swap))
+
+
+def swap_left(version: int, group: Path, swap: int) -> int:
+    """Bytes of swap that a group may still take; `swap` where it sets no limit of its own."""
+    try:
+        limit, usage = (int(_read(group / name)) for name in SWAP[version])
+        if version == 1:  # which counts memory in
+            memory = [int(_read(group / name)) for name in MEMORY[version]]
+            limit, usage = limit - memory[0], usage - memory[1]
+    except (OSError, ValueError):  # not told of, or "max"
+        return swap
+    return max(0, limit - usage)
 
 
 def groups(controller: str, cgroup: Path, own: Path) -> Iterator[tuple[int, Path]]:
@@ -90,10 +114,41 @@ def groups(controller: str, cgroup: Path, own: Path) -> Iterator[tuple[int, Path
 def check_room(folder: Path, times: float, what: str) -> None:
     """Refuse the model in `folder` where there is no room in memory to do `what` with it.
 
-    `times`: what that takes at its height, in sizes of the weights' file. Raises TooLargeError.
+    `times`: what that takes at its height, in sizes of the weights in float32. Raises
+    TooLargeError.
     """
-    weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    require_room(folder, weights * times, what)
+    _, whole = weights(folder)
+    require_room(folder, whole * times, what)
+
+
+def weights(folder: Path) -> tuple[int, int]:
+    """Bytes of the weights in `folder`: in their files, and in float32, as they are worked with."""
+    stored = whole = 0
+    for path in folder.glob("*.safetensors"):
+        size = path.stat().st_size
+        stored += size
+        with path.open(
+            "rb"
+        ) as file:  # safetensors would map all of it, for which there may be no room
+            numbers = _numbers(file, size)
+        whole += size if numbers is None else FLOAT32 * numbers
+    return stored, whole
+
+
+def _numbers(file: BinaryIO, size: int) -> int | None:
+    """How many numbers the header of a safetensors file names; None where it names other bytes.
+
+    Whoever loads such a file says what is wrong with it.
+    """
+    try:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(min(length, LONGEST_HEADER)))
+        tensors = [each for name, each in header.items() if name != "__metadata__"]
+        end = max(each["data_offsets"][1] for each in tensors)
+        numbers = sum(prod(each["shape"]) for each in tensors)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
+    return numbers if 8 + length + end == size else None
 
 
 def require_room(folder: Path, needed: float, what: str) -> None:

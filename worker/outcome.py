@@ -61,7 +61,7 @@ class Router:
         reason, probability = "", 1.0
         if decision.low_margin:
             reason = "low_margin"
-        elif sampled(codec.event_id(record), settings.review_sample_rate):
+        elif sampled(str(fields["event_id"]), settings.review_sample_rate):
             reason, probability = "random", settings.review_sample_rate
         if reason:
             fields["text"] = chat.text

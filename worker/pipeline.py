@@ -8,7 +8,7 @@ those that the group gave us), in one transaction with the commit of their offse
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from time import monotonic, perf_counter, time
+from time import perf_counter, time
 from typing import Final
 
 import structlog
@@ -20,12 +20,14 @@ from worker.classifier import ModelId, Tokenized
 from worker.codec import Chat, DecodeError, Record
 from worker.consumer import Fetched, Source
 from worker.engines import InferenceError
+from worker.housekeeping import Housekeeping
 from worker.inference import Inference, Verdict
 from worker.lane import Lane, Limits, Outcome
 from worker.lanes import Lanes
 from worker.metrics import Metrics
 from worker.outcome import Router
 from worker.publisher import Publisher
+from worker.room import Room
 from worker.settings import WorkerSettings
 from worker.tracing import OFF, Traces
 
@@ -33,11 +35,10 @@ log = structlog.get_logger(__name__)
 
 POLL_RECORDS: Final = 1000  # at most, at a time: what is tokenised in one go
 POLL_MS: Final = 200
-HOUSEKEEPING_SECONDS: Final = 1.0
 LEAVE_SECONDS: Final = 4.0
 BACKOFF_SECONDS: Final = 0.1  # after an error in polling, doubling up to
 LONGEST_BACKOFF: Final = 5.0
-PATIENCE_SECONDS: Final = 1.0  # with a full queue, before partitions pause
+TOKEN_BYTES: Final = 32  # of a record count as a token at least: large ones weigh their size
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Message:
     record: Record
     chat: Chat
     router: Router
-    tokens: int = 0
+    tokens: int = 0  # that it counts in the queue: at least what its bytes weigh
     truncated: bool = False
 
     def wanted(self) -> bool:
@@ -85,7 +86,6 @@ class Pipeline:
         traces: Traces = OFF,
     ) -> None:
         self.inference = inference
-        self.reachable_at = monotonic()  # when Kafka last answered
         self._source = source
         self._publisher = publisher
         self._settings = settings
@@ -98,7 +98,10 @@ class Pipeline:
             fenced_backoff=settings.session_timeout_ms * 0.3 / 1000,
         )
         self._lanes = Lanes(source, publisher, limits, metrics, wall_clock, traces)
+        self._room = Room(source, self._lanes, metrics, settings.max_queue_tokens)
+        self._housekeeping = Housekeeping(source, self._lanes, metrics)
         self._stopping = asyncio.Event()
+        self._queueing: asyncio.Future[None] | None = None  # what is being tokenised
 
     def stop(self) -> None:
         """Stop polling, finish what is in flight, commit, leave the group; `run` then returns."""
@@ -108,6 +111,11 @@ class Pipeline:
     def ready(self) -> bool:
         """Whether the group was joined and every partition it gave is taken over."""
         return self._lanes.ready
+
+    @property
+    def reachable_at(self) -> float:
+        """When Kafka last answered, by the monotonic clock."""
+        return self._housekeeping.reachable_at
 
     @property
     def queued_tokens(self) -> int:
@@ -133,7 +141,7 @@ class Pipeline:
         if await self._join():
             workers = [
                 group.create_task(self._poll()),
-                group.create_task(self._keep_house()),
+                group.create_task(self._housekeeping.run()),
                 group.create_task(self.inference.run()),
             ]
             await self._stopping.wait()
@@ -171,50 +179,33 @@ class Pipeline:
 
     async def _poll(self) -> None:
         backoff = BACKOFF_SECONDS
-        while True:
-            try:
-                await self._wait_for_room()
-                await self._poll_once()
-                backoff = BACKOFF_SECONDS
-            except KafkaError as error:
-                may_pass = error.retriable or isinstance(error, KafkaTimeoutError)
-                if isinstance(error, kafka.FATAL) or not may_pass:
-                    raise
-                log.warning("polling failed; trying again", error=kafka.line(error))
-                await asyncio.sleep(backoff)
-                backoff = min(2 * backoff, LONGEST_BACKOFF)
+        try:
+            while True:
+                try:
+                    await self._room.wait(self._poll_once)
+                    await self._poll_once()
+                    backoff = BACKOFF_SECONDS
+                except KafkaError as error:
+                    may_pass = error.retriable or isinstance(error, KafkaTimeoutError)
+                    if isinstance(error, kafka.FATAL) or not may_pass:
+                        raise
+                    log.warning("polling failed; trying again", error=kafka.line(error))
+                    await asyncio.sleep(backoff)
+                    backoff = min(2 * backoff, LONGEST_BACKOFF)
+        finally:
+            if self._queueing is not None:
+                await self._queueing  # lanes wait for what was taken in: a stop must not lose it
 
     async def _poll_once(self) -> None:
         # Nothing may be awaited between poll and decode: what poll hands out counts as read.
         messages = self._decode(await self._source.poll(POLL_RECORDS, POLL_MS))
+        before = self._queueing
         if messages:
-            queueing = asyncio.ensure_future(self._queue(messages))
-            try:
-                await asyncio.shield(queueing)
-            except asyncio.CancelledError:
-                await queueing  # lanes wait for what was taken in: a stop must not lose it here
-                raise
-
-    async def _wait_for_room(self) -> None:
-        """Backpressure by tokens: wait, and if it lasts pause the partitions and keep polling.
-
-        A short wait leaves what aiokafka has fetched in place; a pause throws it away, but keeps
-        the member in the group however long it lasts.
-        """
-        limit = self._settings.max_queue_tokens
-        self._metrics.queue_tokens.set(self.queued_tokens)
-        if self.queued_tokens < limit:
-            return
-        try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await self._lanes.room_below(limit // 2)
-                return
-        except TimeoutError:
-            pass
-        while self.queued_tokens >= limit // 2:
-            self._source.pause(self._lanes.owned)  # again: a take-over meanwhile resumes its own
-            await self._poll_once()
-        self._source.resume(self._lanes.live)
+            self._queueing = asyncio.ensure_future(self._queue(messages, before))
+        # The next ones are polled and decoded while these are tokenised, but no more than those: a
+        # tokenizer that hangs stops the polling, and the group gives the partitions to others.
+        if before is not None:
+            await asyncio.shield(before)
 
     def _decode(self, fetched: Fetched) -> list[Message]:
         """Records to messages; what cannot be one is answered at once."""
@@ -236,53 +227,34 @@ class Pipeline:
                     outcome = Outcome("tombstone", (), record.timestamp, 1)
                     lane.complete(epoch, record.offset, outcome)
                     continue
+                # Key and headers are copied to the outputs, so they count as the value does.
+                size = codec.size(record)
+                cost = 1 + size // TOKEN_BYTES
+                lane.tokens += cost
                 try:
-                    # Key and headers are copied to the outputs, so they count as the value does.
-                    chat = codec.decode(value, limit, codec.size(record))
+                    chat = codec.decode(value, limit, size)
                 except DecodeError as error:
-                    cost = 1 + len(value) // 16  # so that large poison counts against the queue
-                    lane.tokens += cost
                     outcome = router.refuse(record, error.reason, str(error), cost)
                     lane.complete(epoch, record.offset, outcome)
                     continue
-                messages.append(Message(lane, epoch, record, chat, router))
+                messages.append(Message(lane, epoch, record, chat, router, cost))
         if fetched:
             self._metrics.stage_seconds.labels("decode").observe(perf_counter() - started)
         return messages
 
-    async def _queue(self, messages: Sequence[Message]) -> None:
+    async def _queue(self, messages: Sequence[Message], after: asyncio.Future[None] | None) -> None:
+        if after is not None:
+            await after
         tokenized = await self.inference.tokenize([message.chat.text for message in messages])
         jobs: list[tuple[Message, Tokenized]] = []
         for message, encoded in zip(messages, tokenized, strict=True):
             if isinstance(encoded, InferenceError):
                 message.resolve(encoded, self.inference.classifier.model)
             elif message.wanted():
-                message.tokens = len(encoded.tokens)
+                more = max(0, len(encoded.tokens) - message.tokens)
+                message.tokens += more
+                message.lane.tokens += more
                 message.truncated = encoded.truncated
-                message.lane.tokens += message.tokens
                 jobs.append((message, encoded))
         queued = [(message, encoded.tokens) for message, encoded in jobs]
         self.inference.submit(self._traces.classify(queued))
-
-    # Lag, positions without records, and whether Kafka answers
-
-    async def _keep_house(self) -> None:
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_SECONDS)
-            for partition, lane in self._lanes.items():
-                if lane.live and lane.idle:
-                    position = await self._source.position(partition)
-                    if position is not None:
-                        lane.step_over(position)
-            try:
-                async with asyncio.timeout(5.0):
-                    ends = await self._source.ends(self._lanes.owned)
-            except (KafkaError, TimeoutError) as error:
-                log.warning("Kafka does not answer; waiting for it", error=type(error).__name__)
-                continue
-            self.reachable_at = monotonic()
-            for partition, end in ends.items():
-                lane_now = self._lanes.get(partition)
-                if lane_now is not None and lane_now.position is not None:
-                    lag = max(0, end - lane_now.position)
-                    self._metrics.lag.labels(partition.topic, partition.partition).set(lag)

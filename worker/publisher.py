@@ -15,7 +15,13 @@ from typing import Any, Final, Protocol
 
 import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import IllegalOperation, KafkaError, KafkaTimeoutError, ProducerClosed
+from aiokafka.errors import (
+    IllegalOperation,
+    KafkaError,
+    KafkaTimeoutError,
+    ProducerClosed,
+    UnknownTopicOrPartitionError,
+)
 from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
@@ -28,6 +34,7 @@ MAX_BATCH_BYTES: Final = 262_144
 GZIP: Final = 1  # in Kafka's record batches
 CLOSE_SECONDS: Final = 5.0
 METADATA_SECONDS: Final = 10.0
+LONGEST_KEPT: Final = 128  # bytes of a key whose hash is kept
 
 Commit = Callable[[TopicPartition, int], Awaitable[None]]
 
@@ -76,17 +83,25 @@ class TransactionalPublisher:
     async def publish(
         self, source: TopicPartition, outputs: Sequence[Output], next_offset: int
     ) -> None:
-        """Publish `outputs` and commit `next_offset` in one transaction."""
+        """Publish `outputs` and commit `next_offset` in one transaction.
+
+        Raises KafkaTimeoutError after the transaction's time, when the cluster gives it up, too:
+        aiokafka would go on asking, for a partition of a topic that was made anew with fewer, say.
+        """
         producer = self._producers[source]
         await producer.begin_transaction()
+        seconds = self._transaction_timeout_ms / 1000
         try:
-            acknowledged = await _send(producer, source, outputs)
-            await producer.send_offsets_to_transaction(
-                {source: OffsetAndMetadata(next_offset, "")}, self._group_id
-            )
-            # aiokafka commits even when a batch of the transaction was refused, so look at each.
-            await _settled(acknowledged)
-            await producer.commit_transaction()
+            async with asyncio.timeout(seconds):
+                acknowledged = await _send(producer, source, outputs)
+                await producer.send_offsets_to_transaction(
+                    {source: OffsetAndMetadata(next_offset, "")}, self._group_id
+                )
+                # aiokafka commits even when a batch of it was refused, so look at each.
+                await _settled(acknowledged)
+                await producer.commit_transaction()
+        except TimeoutError:
+            raise KafkaTimeoutError(f"a transaction was not taken in {seconds:g} s") from None
         except (IllegalOperation, AssertionError) as error:
             # The cluster refused a part of it meanwhile (a right, say): aiokafka then tells whoever
             # asks next only that there is no transaction, and keeps the reason for its end.
@@ -174,11 +189,25 @@ async def _send(
     acknowledged: list[asyncio.Future[object]] = []
     for (topic, partition), group in by_target.items():
         for batch in _batches(producer, group):
-            sent = await producer.send_batch(batch, topic, partition=partition)
+            sent = await _sent(producer, batch, topic, partition)
             # Where something else fails first nobody asks for it, and asyncio would complain.
             sent.add_done_callback(_retrieve)
             acknowledged.append(sent)
     return acknowledged
+
+
+async def _sent(
+    producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int
+) -> asyncio.Future[object]:
+    """Raises UnknownTopicOrPartitionError where the topic was made anew with fewer meanwhile."""
+    try:
+        sent: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
+    except AssertionError as error:
+        if partition in await producer.partitions_for(topic):
+            raise
+        message = f"{topic} has no partition {partition} any more"
+        raise UnknownTopicOrPartitionError(message) from error
+    return sent
 
 
 async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
@@ -216,9 +245,11 @@ def _packed(producer: AIOKafkaProducer) -> BatchBuilder:
     return BatchBuilder(MAX_BATCH_BYTES, GZIP, is_transactional=transactional)
 
 
-@lru_cache(maxsize=65_536)
-def _hashed(key: bytes) -> int:
+def _hash(key: bytes) -> int:
     return int(murmur2(key)) & 0x7FFFFFFF
+
+
+_kept_hash: Final = lru_cache(maxsize=65_536)(_hash)
 
 
 def target(source: TopicPartition, key: bytes | None, count: int) -> int:
@@ -227,7 +258,11 @@ def target(source: TopicPartition, key: bytes | None, count: int) -> int:
     By the key, as Kafka's default partitioner does it, so that joins by key work. Records without
     a key keep to the input's partition number, so that their order survives.
     """
-    return source.partition % count if key is None else _hashed(key) % count
+    if key is None:
+        number: int = source.partition
+    else:  # long ones are no rooms, and so many of them as are kept would fill the memory
+        number = (_kept_hash if len(key) <= LONGEST_KEPT else _hash)(key)
+    return number % count
 
 
 async def _close(producer: AIOKafkaProducer) -> None:

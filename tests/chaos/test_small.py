@@ -170,7 +170,7 @@ def test_another_key_is_a_difference() -> None:
 def test_a_wrong_hash_of_the_worker_is_not_judged_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(publisher, "_hashed", len)
+    monkeypatch.setattr(publisher, "_kept_hash", len)
     wrong = publisher.target(TopicPartition("in", 0), b"room", 9)
     events = [record(expected().value or b"", topic="out", partition=wrong)]
     seen = verifier.Seen([record(chat(1, "e3 n1"))], events, [], [], 9)

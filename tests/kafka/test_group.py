@@ -23,7 +23,7 @@ from aiokafka.protocol.group import LeaveGroupRequest
 
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster, FakeEngine, Input, chat, eventually
-from worker import lanes, pacing
+from worker import lanes, pacing, room
 from worker import pipeline as pipelines
 from worker.classifier import Tokenized
 from worker.codec import Output
@@ -382,7 +382,7 @@ async def test_a_rebalance_under_backpressure_does_not_flood_the_queue(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pipelines, "POLL_RECORDS", 50)
-    monkeypatch.setattr(pipelines, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(room, "PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(lanes, "REVOKE_SECONDS", 0.2)
     settings = cluster.settings(max_queue_tokens=200)
     await cluster.create(settings, 2)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from time import monotonic
 
+import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
@@ -297,6 +298,26 @@ async def test_a_review_topic_deleted_while_it_runs_is_waited_for(cluster: Clust
         await verifier.settled(cluster.servers, settings, 60)
     assert len(await verifier.read(cluster.servers, settings.review_topic)) == 1
     assert len(await verifier.read(cluster.servers, settings.emotion_topic)) == 1
+
+
+async def test_an_output_topic_made_anew_with_fewer_partitions_holds_nothing_up_for_good(
+    cluster: Cluster,
+) -> None:
+    """A record without a key keeps to its partition's number, of which there is none any more."""
+    settings = cluster.settings()
+    await cluster.create(settings, 4)
+    limit = {"WORKER_TRANSACTION_TIMEOUT_MS": "12000"}
+    async with running(cluster, settings, **limit) as worker:
+        await cluster.produce(settings.input_topic, [Input(chat(1), partition=3)])
+        await verifier.settled(cluster.servers, settings, 60)
+        await recreate(cluster, settings.emotion_topic, {})
+        again = [Input(chat(number), partition=number % 4) for number in range(2, 10)]
+        await cluster.produce(settings.input_topic, again)
+        await worker.says("partition interrupted; nothing is lost")  # its topic changed, or time
+        await verifier.settled(cluster.servers, settings, 60)
+    events = await verifier.read(cluster.servers, settings.emotion_topic)
+    numbers = sorted(orjson.loads(each.value)["message_id"] for each in events)
+    assert numbers == [f"m{number}" for number in range(2, 10)]
 
 
 async def nothing_committed(cluster: Cluster, settings: WorkerSettings) -> None:

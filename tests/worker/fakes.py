@@ -185,31 +185,47 @@ async def verdicts_of(inference: Inference, texts: Sequence[str]) -> list[Verdic
 
 
 class FakeSource:
-    """An input of one partition, `SOURCE`, which is given at the start."""
+    """An input of a few partitions, `SOURCE` by default, which are given at the start."""
 
-    def __init__(self, committed: int = 0, end: int = 0) -> None:
-        """`committed`: where it begins; `end`: of the log, as others see it."""
+    def __init__(
+        self, committed: int = 0, end: int = 0, partitions: Sequence[TopicPartition] = (SOURCE,)
+    ) -> None:
+        """`committed`: where each begins; `end`: of its log, as others see it."""
         self.committed = committed
         self.end = end
+        self.partitions = partitions
         self.resumed: asyncio.Queue[None] = asyncio.Queue()  # one for each time
-        self._fetched: deque[Fetched] = deque()
+        self.paused: set[TopicPartition] = set()
+        self.leaderless: set[TopicPartition] = set()
+        self.asked = 0  # how often for the ends
+        self.fails: Exception | None = None  # what the next poll raises
+        self._fetched: deque[tuple[TopicPartition, Sequence[FakeRecord]]] = deque()
 
-    def bring(self, *records: FakeRecord) -> None:
-        """Let the next poll have these."""
-        self._fetched.append({SOURCE: records})
+    def bring(self, *records: FakeRecord, at: TopicPartition = SOURCE) -> None:
+        """Let a poll have these, unless `at` is paused then."""
+        self._fetched.append((at, records))
 
     async def start(self, assignments: Assignments) -> None:
         self.group = assignments
-        assignments.assigned([SOURCE])
+        assignments.assigned(self.partitions)
 
     async def poll(self, max_records: int, timeout_ms: int) -> Fetched:  # noqa: ARG002
         # A loop that never waits takes the interpreter's lock back before a thread has woken up.
-        await asyncio.sleep(0.0 if self._fetched else 0.001)
-        return self._fetched.popleft() if self._fetched else {}
+        ready = [each for each in self._fetched if each[0] not in self.paused]
+        await asyncio.sleep(0.0 if ready else 0.001)
+        if self.fails is not None:
+            failing, self.fails = self.fails, None
+            raise failing
+        if not ready or ready[0][0] in self.paused:
+            return {}
+        self._fetched.remove(ready[0])
+        return dict(ready[:1])
 
-    def pause(self, partitions: Collection[TopicPartition]) -> None: ...
+    def pause(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused |= set(partitions)
 
-    def resume(self, partitions: Collection[TopicPartition]) -> None:  # noqa: ARG002
+    def resume(self, partitions: Collection[TopicPartition]) -> None:
+        self.paused -= set(partitions)
         self.resumed.put_nowait(None)
 
     async def rewind(self, partition: TopicPartition) -> int:  # noqa: ARG002
@@ -219,7 +235,8 @@ class FakeSource:
         return None
 
     async def ends(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-        return dict.fromkeys(partitions, self.end)
+        self.asked += 1
+        return dict.fromkeys(set(partitions) - self.leaderless, self.end)
 
     async def commit(self, partition: TopicPartition, next_offset: int) -> None: ...
 
@@ -233,6 +250,7 @@ class FakePublisher:
         self.published: list[list[Output]] = []
         self.go_on = asyncio.Event()  # cleared: results wait
         self.go_on.set()
+        self.stuck: set[TopicPartition] = set()  # whose results wait, too
         self.faults = list(faults)
         self._takes = takes
 
@@ -240,11 +258,13 @@ class FakePublisher:
 
     async def publish(
         self,
-        source: TopicPartition,  # noqa: ARG002
+        source: TopicPartition,
         outputs: Sequence[Output],
         next_offset: int,  # noqa: ARG002
     ) -> None:
         await self.go_on.wait()
+        while source in self.stuck:  # noqa: ASYNC110  (a test lets go of it when it likes)
+            await asyncio.sleep(0.001)
         self._takes()
         if self.faults:
             raise self.faults.pop(0)

@@ -25,6 +25,7 @@ from worker.engines import (
     agreement,
     choice,
     export,
+    families,
     graph,
     kept,
 )
@@ -158,7 +159,7 @@ def test_a_graph_that_differs_from_pytorch_does_not_serve(
 def test_a_model_without_a_known_graph_is_served_by_pytorch(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "FAMILIES", {})
+    monkeypatch.setattr(families, "FAMILIES", {})
     name, precision, (warning,) = served(tiny_model, tmp_path, "auto")
     assert (name, precision) == ("torch-cpu", "fp32")
     assert "no ONNX graph is known for models of type roberta" in warning

@@ -242,6 +242,27 @@ async def test_one_batch_is_prepared_while_another_runs_and_follows_it_at_once()
     assert engine.batches == [[(0, 2)], [(0, 3)], [(0, 4)]]
 
 
+async def test_the_next_batch_is_handed_over_before_the_jobs_of_the_last_one_hear_of_it() -> None:
+    engine = Gated()
+    inference = inference_of(fake_classifier(engine), max_batch_tokens=1)
+    prepared: list[bool] = []
+
+    class Asking(Waiter):
+        def resolve(self, verdict: Verdict, model: ModelId) -> None:
+            prepared.append(engine.prepared.acquire(timeout=SECONDS))  # that of the third batch
+            super().resolve(verdict, model)
+
+    waiters = [Asking(), Waiter(), Waiter()]
+    async with running(inference):
+        inference.submit([(waiter, (0, 2 + place)) for place, waiter in enumerate(waiters)])
+        for _ in range(2):
+            assert await asyncio.to_thread(engine.prepared.acquire, timeout=SECONDS)
+        engine.go_on.release(3)
+        for waiter in waiters:
+            await waiter.answer
+    assert prepared == [True]
+
+
 def lookups(inference: Inference) -> tuple[float | None, float | None]:
     registry = inference._metrics.registry
     return (

@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from schemas.emotion import EMOTIONS
 from schemas.manifest import Int8Check
@@ -13,6 +15,21 @@ from worker.engines.torch import TorchEngine
 
 MB = 1_000_000
 PLENTY = {"meminfo": "MemTotal: 9765625 kB\nMemAvailable: 7812500 kB\nSwapFree: 0 kB\n"}  # 8,000 MB
+
+
+SWAPPING = {"meminfo": "MemAvailable: 7812500 kB\nSwapFree: 976562 kB\n"}  # and 1,000 MB
+
+
+def swap(limit: str, used: int) -> dict[str, str]:
+    return {"memory.swap.max": limit, "memory.swap.current": f"{used}"}
+
+
+def both(limit: int, used: int) -> dict[str, str]:
+    """Of memory and swap together, in MB, as version 1 tells it."""
+    return {
+        "memory.memsw.limit_in_bytes": f"{limit * MB}",
+        "memory.memsw.usage_in_bytes": f"{used * MB}",
+    }
 
 
 def write(folder: Path, files: dict[str, str]) -> None:
@@ -110,7 +127,12 @@ UNLIMITED = {"memory.limit_in_bytes": "9223372036854771712\n", "memory.usage_in_
             200,
         ),
         (PLENTY | {"own": "7:memory:/a\n0::/\n"} | below("memory/a", OLD), 150),
-        ({"meminfo": "MemAvailable: 7812500 kB\nSwapFree: 976562 kB\n"} | group(500, 100), 1_400),
+        (SWAPPING | group(500, 100), 1_400),
+        (SWAPPING | group(500, 100) | swap("0", 0), 400),
+        (SWAPPING | group(500, 100) | swap(f"{300 * MB}", 100 * MB), 600),
+        (SWAPPING | group(500, 100) | swap("max", 0), 1_400),
+        (SWAPPING | below("memory", OLD), 1_150),
+        (SWAPPING | below("memory", OLD | both(1_200, 900)), 350),  # 900 of memory, 300 of swap
     ],
 )
 def test_memory_is_what_the_machine_and_the_groups_leave_with_swap(
@@ -156,11 +178,35 @@ def test_weights_that_no_memory_is_left_for_are_refused_in_one_line_that_says_bo
 def test_weights_that_just_fit_are_not_refused(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    leave(monkeypatch, size(tiny_model) * 4)
+    whole = limits.weights(tiny_model)[1]
+    assert 0.99 * size(tiny_model) < whole < size(tiny_model)  # all but the header
+    leave(monkeypatch, whole * 4)
     graph.build(tiny_model)
-    leave(monkeypatch, size(tiny_model) * 4 - 1)
+    leave(monkeypatch, whole * 4 - 1)
     with pytest.raises(limits.TooLargeError):
         graph.build(tiny_model)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_weights_in_half_precision_weigh_what_they_become(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    folder = Path(shutil.copytree(tiny_model, tmp_path / "half"))
+    weights = load_file(folder / "model.safetensors")
+    halved = {name: each.to(getattr(torch, kind)) for name, each in weights.items()}
+    save_file(halved, folder / "model.safetensors", {"format": "pt"})
+    whole = 4 * sum(each.numel() for each in weights.values())
+    assert size(folder) < 0.6 * whole
+    leave(monkeypatch, 4 * whole - 1)
+    with pytest.raises(limits.TooLargeError):
+        graph.build(folder)
+    leave(monkeypatch, whole - 1)
+    with pytest.raises(limits.TooLargeError):
+        TorchEngine.load(folder, 1, "cpu", "fp32", 1)
+    leave(monkeypatch, whole)
+    assert TorchEngine.load(folder, 1, "cpu", "fp32", 1).precision == "fp32"
+    leave(monkeypatch, 0)
+    assert TorchEngine.load(tiny_model, 1, "cpu", "fp32", 1).precision == "fp32"  # in its file
 
 
 def test_half_of_the_weights_is_enough_for_two_bytes_each(

@@ -27,6 +27,7 @@ from worker.engines import (
     InferenceError,
     OutOfMemoryError,
     Tokens,
+    families,
     graph,
     rounding,
 )
@@ -97,6 +98,23 @@ def test_int8_is_close_to_fp32(folder: Path) -> None:
     found = logits(OnnxEngine.load(graph.build(folder, int8=True), "int8", 1), rows)
     spread = expected.std()
     assert 0 < np.abs(found - expected).mean() < 0.1 * spread
+
+
+def test_what_int8_rounds_is_known_by_name(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    matrices = {
+        name
+        for name, weight in load_file(folder / "model.safetensors").items()
+        if ".layer." in name and weight.ndim == 2
+    }
+    assert set(families.products(config)) == matrices
+    int8 = onnx.load_from_string(graph.build(folder, int8=True)).graph.initializer
+    rounded = sum(
+        each.dims[0] * each.dims[1]
+        for each in int8
+        if each.data_type == TensorProto.INT8 and each.dims[0] != SHAPE["vocab_size"]
+    )
+    assert rounded == sum(load_file(folder / "model.safetensors")[name].size for name in matrices)
 
 
 def test_in_int8_the_vectors_of_tokens_are_bytes_and_one_of_zeros_stays_so(

@@ -9,7 +9,7 @@ from schemas.emotion import EMOTIONS
 from worker import classifier as classifiers
 from worker import parts
 from worker.classifier import WARM_LENGTHS, Classifier
-from worker.engines import OutOfMemoryError
+from worker.limits import TooLargeError
 from worker.metrics import Metrics
 from worker.registry import Resolved
 from worker.settings import WorkerSettings
@@ -26,7 +26,7 @@ def test_a_classifier_has_run_a_full_batch_of_each_length_before_anybody_gets_it
     made = parts.classifier(options, Resolved(tmp_path, MODEL))
     assert made.engine is engine
     lengths = [{len(row) for row in batch} for batch in engine.batches]
-    assert lengths == [{length} for length in WARM_LENGTHS]
+    assert lengths == [{length, length - 1} for length in WARM_LENGTHS]  # and some of it is padding
     assert max(WARM_LENGTHS) == made.max_length
     rows = [len(batch) for batch in engine.batches]
     assert rows == [520 // length for length in WARM_LENGTHS]
@@ -41,13 +41,19 @@ def test_the_longest_row_is_tried_as_well_whatever_it_is(longest: int, last: lis
     assert [len(batch[0]) for batch in engine.batches][-len(last) :] == last
 
 
-@pytest.mark.parametrize(("multiple", "rows"), [(1, [256, 128, 64]), (8, [128, 128, 64])])
+@pytest.mark.parametrize(("multiple", "rows"), [(1, [256, 128, 64]), (8, [128, 64, 42])])
 def test_a_full_batch_counts_what_the_device_adds_to_its_rows(
     multiple: int, rows: list[int]
 ) -> None:
     engine = FakeEngine(multiple=multiple)
     Classifier(MODEL, fake_tokenizer(), engine, EMOTIONS, 256).warm_up(1_024)
     assert [len(batch) for batch in engine.batches][:3] == rows
+
+
+def test_a_device_that_rounds_lengths_up_has_run_each_of_those_it_will_meet() -> None:
+    engine = FakeEngine(multiple=8)
+    Classifier(MODEL, fake_tokenizer(), engine, EMOTIONS, 100).warm_up(1_024)
+    assert [max(map(len, batch)) for batch in engine.batches] == [*range(8, 100, 8), 100]
 
 
 @pytest.mark.parametrize(("name", "budget"), [("onnx-cpu", 1_024), ("torch-cuda", 16_384)])
@@ -69,7 +75,12 @@ def test_the_budget_of_the_inference_is_what_fitted_when_the_model_was_warmed_up
     inference = parts.inference(options, made, Metrics())
     inference.close()
     assert inference._batcher.max_batch_tokens == parts.batch_tokens(options, made) == budget
-    assert [{len(row) for row in batch} for batch in engine.fitted] == [{n} for n in WARM_LENGTHS]
+    # Of each length a whole row, and where another one fits, one that is padded.
+    assert [max(map(len, batch)) for batch in engine.fitted] == list(WARM_LENGTHS)
+    assert all(
+        {len(row) for row in batch} == {n, n - 1} or len(batch) == 1
+        for n, batch in zip(WARM_LENGTHS, engine.fitted, strict=True)
+    )
     smaller = {
         "event": "the device ran out of memory; batches are smaller from now on",
         "log_level": "warning",
@@ -85,5 +96,6 @@ def test_a_model_that_does_not_fit_with_one_row_is_not_served(
     engine = Cramped(memory=255)
     monkeypatch.setattr(classifiers, "load", lambda *_, **__: fake_classifier(engine))
     options = WorkerSettings(max_batch_tokens=1_024, _env_file=None)
-    with pytest.raises(OutOfMemoryError, match="1 rows"):
+    line = "a text of 256 tokens does not fit into the memory of fake-cpu beside fake; give it"
+    with pytest.raises(TooLargeError, match=line):
         parts.classifier(options, Resolved(tmp_path, MODEL))

@@ -9,7 +9,6 @@ on the texts that share its batch; weights have a step a column, and vectors of 
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 from safetensors import SafetensorError, safe_open
 
-from worker.engines import EngineError, first_line, rounding
+from worker.engines import EngineError, families, first_line, rounding
+from worker.engines.families import Family
 from worker.engines.rounding import Scale
 from worker.limits import check_room
 
@@ -41,32 +41,6 @@ BUILDING: Final = 4.0  # times the weights: the graph, its bytes, and the buffer
 MAX_BYTES: Final = 2_000_000_000  # what one protobuf message can hold, less the nodes
 
 
-@dataclass(frozen=True, slots=True)
-class Family:
-    """What tells architectures apart: how positions are counted, and the head."""
-
-    prefix: str
-    after_padding: bool  # positions count from the padding id on, and padding ids have none
-    dense: str
-    activation: str
-    output: str
-
-
-ROBERTA: Final = Family("roberta", True, "classifier.dense", "Tanh", "classifier.out_proj")  # noqa: FBT003
-FAMILIES: Final = {
-    "roberta": ROBERTA,
-    "xlm-roberta": ROBERTA,
-    "bert": Family("bert", False, "bert.pooler.dense", "Tanh", "classifier"),  # noqa: FBT003
-    "electra": Family("electra", False, "classifier.dense", "Gelu", "classifier.out_proj"),  # noqa: FBT003
-}
-EXPECTED: Final = {
-    "hidden_act": "gelu",
-    "position_embedding_type": "absolute",
-    "is_decoder": False,
-    "summary_activation": "gelu",
-}
-
-
 def build(folder: Path, *, int8: bool = False) -> bytes:
     """The graph of the model in `folder`, serialised. Raises EngineError, MemoryError.
 
@@ -76,12 +50,7 @@ def build(folder: Path, *, int8: bool = False) -> bytes:
     where it begins. Output: `logits` float32 (rows, labels).
     """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    kind = str(config.get("model_type"))
-    if kind not in FAMILIES:
-        raise EngineError(f"no ONNX graph is known for models of type {kind}")
-    for name, value in EXPECTED.items():
-        if config.get(name, value) != value:
-            raise EngineError(f"no ONNX graph is known for {name}={config[name]}")
+    family = families.known(config)
     if not int8:
         check_room(folder, BUILDING, "load it")
     try:
@@ -90,7 +59,7 @@ def build(folder: Path, *, int8: bool = False) -> bytes:
             for path in sorted(folder.glob("*.safetensors")):
                 file = files.enter_context(safe_open(path, framework="numpy"))
                 weights |= dict.fromkeys(file.keys(), file)
-            return _Writer(config, FAMILIES[kind], weights, int8=int8).write()
+            return _Writer(config, family, weights, int8=int8).write()
     except UNFIT as error:
         message = f"no ONNX graph can be made of {folder}: {first_line(error)}"
         raise EngineError(message) from error
@@ -118,7 +87,7 @@ class _Writer:
         state = self._embed()
         layers = int(self._config["num_hidden_layers"])
         for layer in range(layers):
-            name = f"{family.prefix}.encoder.layer.{layer}"
+            name = family.layer(layer)
             state = self._feed(name, *self._attend(name, state, last=layer + 1 == layers))
         state = self._linear(family.dense, state)
         domain = MICROSOFT if family.activation == "Gelu" else ""
@@ -181,7 +150,7 @@ class _Writer:
 
     def _attend(self, name: str, state: str, *, last: bool) -> tuple[str, str]:
         """What attention found, and the state that it is added to: (tokens, hidden) each."""
-        parts = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+        parts = [f"{name}.{part}" for part in (families.QUERY, families.KEY, families.VALUE)]
         biases = np.concatenate([self._weight(f"{part}.bias") for part in parts])
         if last:
             joined = self._gather(self._product(parts[1:], state), "index")
@@ -203,13 +172,13 @@ class _Writer:
 
     def _feed(self, name: str, found: str, state: str) -> str:
         """The rest of a layer, from what attention found: (tokens, hidden)."""
-        output = f"{name}.attention.output"
+        output = f"{name}.{families.FOUND}"
         found = self._product([f"{output}.dense"], found)
         state = self._normalise(f"{output}.LayerNorm", found, state, f"{output}.dense.bias")
-        wide = self._product([f"{name}.intermediate.dense"], state)
-        bias = self._tensor(f"{name}.intermediate.dense.bias")
+        wide = self._product([f"{name}.{families.WIDE}.dense"], state)
+        bias = self._tensor(f"{name}.{families.WIDE}.dense.bias")
         wide = self._node("BiasGelu", wide, bias, domain=MICROSOFT)
-        output = f"{name}.output"
+        output = f"{name}.{families.NARROW}"
         narrow = self._product([f"{output}.dense"], wide, rounding.AFTER_GELU)
         return self._normalise(f"{output}.LayerNorm", narrow, state, f"{output}.dense.bias")
 

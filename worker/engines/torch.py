@@ -20,7 +20,7 @@ from worker.engines import (
     first_line,
     padded,
 )
-from worker.limits import check_room
+from worker.limits import check_room, weights
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -125,8 +125,11 @@ class TorchEngine:
     ) -> "TorchEngine":
         """Load `folder` (config.json and safetensors). Raises EngineError."""
         device, precision = choose(device, precision)
-        if precision != "fp32":  # which stays in its file; in two bytes each, weights are copied
+        stored, whole = weights(folder)
+        if precision != "fp32":  # in two bytes each, weights are copied
             check_room(folder, 1 / 2, "load it")
+        elif stored < whole:  # else they stay in their file
+            check_room(folder, 1, "load it")
         torch.set_num_threads(threads)
         try:
             model, loading = AutoModelForSequenceClassification.from_pretrained(
