@@ -123,6 +123,7 @@ def settings(folder: Path, told: dict[str, str]) -> TrainerSettings:
         max_length=64,
         epochs=2,
         teacher_learning_rate=5e-4,  # or it is right after an epoch already, and sure of nothing
+        settle_weights=True,  # workers here have no GPU, and serve it in int8 if it agrees
         student_learning_rate=1e-4,  # more, and on so few texts it is surer than it is right
         review_topic=told["WORKER_REVIEW_TOPIC"],
         models_topic=told["WORKER_MODELS_TOPIC"],

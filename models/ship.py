@@ -1,6 +1,5 @@
 """The student → the bundled folder: calibrated, halved, with its graph, card and manifest."""
 
-import re
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ from schemas import manifest
 from schemas.emotion import EMOTIONS
 from schemas.instant import datetime_text
 from schemas.manifest import Int8Check
-from trainer import calibrate, dataset, predict, publish, versions
+from trainer import calibrate, dataset, predict, publish, stage, versions
 from trainer.dataset import Labelled
 from trainer.settings import TrainerSettings
-from worker.engines import rounding
+from worker.engines import families, rounding
 
 NAME: Final = "maum-small"
 CARD: Final = Path(__file__).resolve().parent / "card.md"
-PRODUCT: Final = re.compile(r"encoder\.layer\..*(query|key|value|dense)\.weight$")
 LAST: Final = ("classifier.out_proj.weight", "classifier.out_proj.bias")
 
 
@@ -46,7 +44,7 @@ class Made:
 def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None:
     """Fill `out`, which is replaced, and score it on the golden set, once.
 
-    Raises ModelError, EngineError, InferenceError, OSError.
+    Raises ModelError, EngineError, InferenceError, StageError.
     """
     heat = temperature(made.student, made.held_out, options)
     facts = orjson.loads((made.measured / figures.FACTS).read_bytes())
@@ -59,7 +57,7 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
         tokenizer.no_truncation()  # it was saved as the fit used it
         tokenizer.no_padding()
         tokenizer.save(str(model / "tokenizer.json"))
-        halve(made.student / "model.safetensors", model / "model.safetensors", heat)
+        halve(made.student, model, heat)
         publish.publish(model, Path(scratch) / "publish", options)
         shipped = Path(scratch) / "publish" / "model"
         golden = dataset.read_golden(options.golden)
@@ -94,8 +92,12 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
         )
         body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
         (shipped / manifest.FILE_NAME).write_bytes(body)
-        shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(shipped, out)
+        with stage.writing(out):  # the disk may be full: what was there goes last
+            beside = out.with_name(f".{out.name}.new")
+            shutil.rmtree(beside, ignore_errors=True)
+            shutil.copytree(shipped, beside)
+            shutil.rmtree(out, ignore_errors=True)
+            beside.rename(out)
 
 
 def shape(model: Path) -> str:
@@ -148,12 +150,10 @@ def halve(source: Path, target: Path, heat: float) -> None:
     What int8 rounds is rounded here: fp32 then has the same weights, and few messages are told
     apart by what is left, the rounding of activations.
     """
-    weights = load_file(source)
-    for name, each in weights.items():
-        if PRODUCT.search(name):
-            weights[name] = rounding.settled(each.astype(np.float32).T).T
+    weights = load_file(source / "model.safetensors")
+    for name in families.products(orjson.loads((source / "config.json").read_bytes())):
+        weights[name] = rounding.settled(weights[name].astype(np.float32).T).T
     for name in LAST:
         weights[name] = weights[name] / heat
-    save_file(
-        {name: each.astype("float16") for name, each in weights.items()}, target, {"format": "pt"}
-    )
+    halved = {name: each.astype("float16") for name, each in weights.items()}
+    save_file(halved, target / "model.safetensors", {"format": "pt"})

@@ -56,8 +56,14 @@ def last_whole(checkpoints: Path) -> Path | None:
 
 
 def is_over(last: Path, patience: int) -> bool:
-    """Whether the fit was to stop early after `last`; `Trainer` would train on from it."""
+    """Whether the fit ended with `last`, early or not.
+
+    `Trainer` would train on where it was to stop early; and where the folder was moved since, it
+    would take the last weights for the best.
+    """
     stated = json.loads((last / TRAINER_STATE_NAME).read_bytes())
+    if stated["global_step"] >= stated["max_steps"]:
+        return True
     stopping = stated["stateful_callbacks"][EarlyStoppingCallback.__name__]["attributes"]
     return bool(stopping["early_stopping_patience_counter"] >= patience)
 

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -82,9 +83,7 @@ def read_labelled(path: Path, *, at_least: int = 1) -> list[Labelled]:
     rows = read_rows(path)
     if "emotion" not in rows[0]:
         raise DataError(f"{path} has no column emotion (it has {', '.join(rows[0])})")
-    labels = Counter(str(row["emotion"]) for row in rows)
-    if unknown := [label for label in labels if label not in EMOTIONS]:
-        raise DataError(f"{path} has unknown labels: {_some(unknown)}; the six are {_six()}")
+    labels = _require_known(path, [str(row["emotion"]) for row in rows])
     if len(labels) == 1:
         raise DataError(f"{path} has one class only: every row is {next(iter(labels))}")
     if few := [f"{name} {labels[name]}" for name in EMOTIONS if labels[name] < at_least]:
@@ -104,20 +103,22 @@ def read_pseudo(path: Path) -> list[Pseudo]:
     wanted = ("pred_emotion", "pred_conf", "pred_margin")
     if lacking := [name for name in wanted if name not in rows[0]]:
         raise DataError(f"{path} has no column {', '.join(lacking)}")
+    _require_known(path, [str(row["pred_emotion"]) for row in rows])
+    return [_pseudo(path, number, row) for number, row in enumerate(rows, start=1)]
+
+
+def _pseudo(path: Path, number: int, row: dict[str, Any]) -> Pseudo:
     try:
-        return [
-            Pseudo(
-                row["id"],
-                row["text"],
-                EMOTIONS[EMOTIONS.index(row["pred_emotion"])],
-                float(row["pred_conf"]),
-                float(row["pred_margin"]),
-                tuple(_scores(row.get("scores"))),
-            )
-            for row in rows
-        ]
+        confidence, margin = _finite([row["pred_conf"], row["pred_margin"]])
+        scores = tuple(_scores(row.get("scores")))
     except (ValueError, TypeError, RecursionError) as error:
-        raise DataError(f"{path} has a pseudo-label that cannot be read: {error}") from None
+        raise DataError(f"{path}: the pseudo-label of row {number} is wrong: {error}") from None
+    return Pseudo(row["id"], row["text"], row["pred_emotion"], confidence, margin, scores)
+
+
+def apart(row: Text) -> str:
+    """An id that no other text has, for one whose own id another text has as well."""
+    return f"{row.id}~{_hash(row.text)}"
 
 
 def merge(human: Iterable[Labelled], others: Iterable[Labelled]) -> list[Labelled]:
@@ -137,7 +138,7 @@ def _identify(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     for row in rows:
         given = row.get("id")
         if given is None or given == "":
-            name = blake2b(str(row["text"]).encode(), digest_size=8).hexdigest()
+            name = _hash(str(row["text"]))
             turns[name] += 1
             row["id"] = f"text-{name}" if turns[name] == 1 else f"text-{name}-{turns[name]}"
         else:
@@ -147,11 +148,30 @@ def _identify(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         raise DataError(f"{path} has {len(repeated)} ids more than once: {_some(repeated)}")
 
 
+def _hash(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()
+
+
 def _scores(value: object) -> list[float]:
     found = json.loads(value) if isinstance(value, str) and value else value or []
     if not isinstance(found, list) or len(found) not in {0, len(EMOTIONS)}:
         raise ValueError("scores must be six numbers")
-    return [float(each) for each in found]
+    return _finite(found)
+
+
+def _finite(values: Iterable[Any]) -> list[float]:
+    found = [float(each) for each in values]
+    if not all(map(isfinite, found)):
+        raise ValueError("NaN and infinity are no probabilities")
+    return found
+
+
+def _require_known(path: Path, labels: Iterable[str]) -> Counter[str]:
+    """How often each label occurs. Raises DataError where one is not of the six."""
+    counts = Counter(labels)
+    if unknown := [label for label in counts if label not in EMOTIONS]:
+        raise DataError(f"{path} has unknown labels: {_some(unknown)}; the six are {_six()}")
+    return counts
 
 
 def _some(names: Sequence[str]) -> str:

@@ -32,5 +32,12 @@ def finetune(  # noqa: PLR0913  (what is learned from, what is not, and how)
     _, held_out = split(labelled, options.validation_share, options.seed)
     unseen = {leakage.normal(row.text) for row in held_out}
     train = [each for each in selected if leakage.normal(each.text) not in unseen]
-    job = Job(student, train, select.human(held_out), options, options.student_learning_rate)
+    job = Job(
+        student,
+        train,
+        select.human(held_out),
+        options,
+        options.student_learning_rate,
+        settled=options.settle_weights,
+    )
     return fitted(job, folder) | {"held_out_left_out": len(selected) - len(train)}

@@ -20,7 +20,7 @@ from transformers import (
 )
 from transformers.trainer import TRAINER_STATE_NAME
 
-from trainer import base, checkpoint, stage
+from trainer import base, checkpoint, settle, stage
 from trainer.job import FitError, Fitted, Job, line, write_fitted
 from trainer.scores import score
 from trainer.settings import TrainerSettings
@@ -29,6 +29,7 @@ from worker.limits import available_cores
 
 # In what torch says where it cannot write a file: it has no error of its own for that.
 WRITER: Final = ("PytorchStreamWriter", "inline_container", "iostream error")
+TOKENIZERS: Final = "(os error"  # and in what tokenizers says
 PADDERS: Final = 4  # processes
 
 
@@ -76,6 +77,8 @@ def fit(job: Job, folder: Path) -> Fitted:
         best = float(fitting.state.best_metric or 0.0)
         if not math.isfinite(best) or not base.is_finite(model):
             raise FitError(f"{job.spec}: the loss became NaN; lower the learning rate")
+        if job.settled:
+            settle.settle(model)
         base.take_whole_texts(tokenizer)
         fitting.save_model(str(folder / "model"))
     curve = [
@@ -148,8 +151,13 @@ def _in_one_line(spec: str, folder: Path) -> Iterator[None]:
         yield
     except torch.OutOfMemoryError as error:
         raise FitError(f"{spec} does not fit into memory; lower TRAINER_BATCH_SIZE") from error
-    except (SafetensorError, RuntimeError) as error:
-        known = isinstance(error, SafetensorError) or any(each in str(error) for each in WRITER)
+    except Exception as error:
+        known = (
+            isinstance(error, SafetensorError)
+            or (isinstance(error, RuntimeError) and any(each in str(error) for each in WRITER))
+            # What tokenizers raises has no kind of its own.
+            or (type(error) is Exception and TOKENIZERS in str(error))
+        )
         if not known:
             raise
         message = f"{folder} cannot be written, is the disk full? {line(error)}"

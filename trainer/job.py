@@ -27,6 +27,7 @@ class Job:
     options: TrainerSettings
     learning_rate: float
     processes: int = 1  # that do it together, each of them told the same
+    settled: bool = False  # in the end, weights are rounded to what int8 has
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ class Lineage:
 
         inputs = self.sources.labels | {"selected": selected}
         inputs |= _model("start", self.options.student)
-        settings = {"student", "student_learning_rate", *self._fit}
+        settings = {"student", "student_learning_rate", "settle_weights", *self._fit}
         note = "given" if self.given.training else name
         return self.done("finetune", inputs, settings, make, note=note)
 

@@ -143,7 +143,8 @@ def _served(
         _stratum([row for row in samples if row["reason"] == reason], labels)
         for reason in sorted({row["reason"] for row in samples})
     ]
-    enough = len(labelled) >= ENOUGH and _are_enough(strata)
+    # Without random samples those that are there, the hard ones, would stand for all.
+    enough = len(labelled) >= ENOUGH and _has_random(samples) and _are_enough(strata)
     return Served(
         version=version,
         samples=len(samples),

@@ -20,7 +20,15 @@ from worker import config, kafka, reach
 from worker.config import ModelError
 from worker.kafka import KafkaProblemError
 
-TOLD: Final = {"student", "teacher", "selection", "seed", "epochs", "student_learning_rate"}
+TOLD: Final = {
+    "student",
+    "teacher",
+    "selection",
+    "seed",
+    "epochs",
+    "student_learning_rate",
+    "settle_weights",
+}
 
 
 class AnnounceError(Exception):

@@ -17,10 +17,9 @@ BAR: Final[dict[str, Any]] = {"desc": "publish", "unit": "step"}
 
 
 def publish(model: Path, folder: Path, options: TrainerSettings) -> Numbers:
-    """Copy `model` to `folder`/model and put the graph for this kind of processor beside it.
+    """Copy `model` to `folder`/model and put its int8 graph beside it, for any processor.
 
-    Workers on another kind make their own, and so do all where this one cannot be made. Raises
-    ModelError, EngineError.
+    Where it cannot be made each worker tries for itself. Raises ModelError, EngineError.
     """
     shipped = folder / "model"
     with tqdm(total=2, postfix="copying the model", **BAR) as bar:
@@ -54,7 +53,7 @@ def lacking(shipped: Path) -> str | None:
     """Why workers will not serve the model in `shipped` in int8; None where they will."""
     found = kept.shipped(shipped)
     if found is None:
-        return "no int8 graph could be made for this kind of processor: fp32 serves, slower"
+        return "no int8 graph could be made: fp32 serves, slower"
     stated, check = found.manifest, found.manifest.int8
     if not stated.exact:
         off = f"the ONNX graph is off by up to {stated.difference:.2g} of a logit"
@@ -63,7 +62,8 @@ def lacking(shipped: Path) -> str | None:
         return None
     return (
         f"int8 is refused, as it agrees with fp32 on {check.agreement:.2%} of the golden messages "
-        f"and moves macro-F1 by {check.macro_f1_delta * 100:+.2f} points: fp32 serves, slower"
+        f"and moves macro-F1 by {check.macro_f1_delta * 100:+.2f} points: fp32 serves, slower; "
+        "TRAINER_SETTLE_WEIGHTS=true fits a student whose weights int8 has, too"
     )
 
 

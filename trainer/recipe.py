@@ -12,7 +12,7 @@ pseudo-labels that the seed's filter accepts (`seed`), with those of the calibra
 from pathlib import Path
 from typing import Any
 
-from trainer import collect, facts, history, report, stage
+from trainer import collect, facts, history, promote, report, stage
 from trainer.collect import Waiting
 from trainer.facts import Facts
 from trainer.gate import Gate, Outcome
@@ -64,8 +64,10 @@ class Recipe:
             return
         folder = self.options.work / runs[-1].student
         found, stated = stage.read(folder), self.options.model_dump(mode="json")
+        told = facts.read(facts.folder(self.options.work, folder.name)).settings
+        same = all(told.get(name, stated[name]) == stated[name] for name in promote.TOLD)
         selected = Path(runs[-1].selected).stem == self.options.selection
-        if found and selected and found.settings.items() <= stated.items():
+        if found and same and selected and found.settings.items() <= stated.items():
             self.say(f"the student of the last run → {folder}")
             self.lineage.candidate = Done(folder, found, skipped=True)
 

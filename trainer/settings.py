@@ -65,6 +65,11 @@ class TrainerSettings(BaseSettings):
     validation_share: float = Field(
         0.15, gt=0, lt=0.5, description="share of the labelled data held out for stopping"
     )
+    settle_weights: bool = Field(
+        False,  # noqa: FBT003
+        description="round the student's weights to those of int8, so that CPUs may serve it in "
+        "int8 as in fp32",
+    )
     processes: int = Field(1, ge=0, description="processes of a fit; 0: one a CUDA device")
     threads: int = Field(0, ge=0, description="threads on CPU; 0: the cores the process may use")
 

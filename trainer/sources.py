@@ -1,6 +1,6 @@
 """What a run is made from: labels, new samples, unlabelled texts, and what was kept from before."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -82,23 +82,23 @@ class Sources:
 
     @cached_property
     def stream(self) -> list[Text]:
-        """Everything that nobody labelled. Raises DataError."""
+        """Everything that nobody labelled, each text under an id of its own. Raises DataError."""
         rows = [] if self._texts else self.replay()
         collected = (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled)
         for path in (self._texts,) if self._texts else collected:
             if path is not None:
                 rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
-        seen: set[str] = set()
-        once = []
+        once: dict[str, Text] = {}
         for row in rows:
-            if row.id not in seen and row.text.strip():
-                seen.add(row.id)
-                once.append(row)
+            if row.text.strip():
+                other = once.get(row.id, row).text != row.text  # two files that count from 1, say
+                name = dataset.apart(row) if other else row.id
+                once.setdefault(name, replace(row, id=name))
         if not once:
             raise DataError(
                 "nothing to pseudo-label: collect review samples, or set TRAINER_UNLABELLED"
             )
-        return once
+        return list(once.values())
 
     def samples(self) -> list[dict[str, Any]]:
         """The review samples of the snapshots."""

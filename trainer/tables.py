@@ -127,4 +127,6 @@ def _parquet(path: Path) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
     except pa.ArrowException as error:
         raise DataError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+    except UnicodeDecodeError:  # its strings are whatever bytes somebody put there
+        raise DataError(f"{path} has text that is not UTF-8") from None
     return rows

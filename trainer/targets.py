@@ -61,7 +61,11 @@ class Fit(Trainer):
 
 
 def class_weights(rows: Sequence[Example]) -> Floats:
-    """(6,): inverse to each class's share of the targets, 1 where the classes are even."""
+    """(6,): inverse to each class's share of the targets, 1 where the classes are even.
+
+    A class that no target has any of weighs nothing: with the largest weight, label smoothing alone
+    would make it the cheapest answer.
+    """
     mass = np.array([row.target for row in rows]).sum(axis=0)
-    weights: Floats = mass.sum() / (len(EMOTIONS) * np.maximum(mass, 1.0))
+    weights: Floats = mass.sum() / (len(EMOTIONS) * np.maximum(mass, 1.0)) * (mass > 0)
     return weights

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from schemas.emotion import EMOTIONS
 from trainer import leakage, ranks, select
 from trainer.dataset import Labelled
 from trainer.job import Job
@@ -27,6 +30,9 @@ def fitted(job: Job, folder: Path) -> Numbers:
     train, held_out = len(job.train), len(job.validation)
     if not train or not held_out:
         raise DataError(f"too little to fit {job.spec}: {train} to train, {held_out} held out")
+    certain = {EMOTIONS[int(np.argmax(each.target))] for each in job.train}
+    if len(certain) == 1:
+        raise DataError(f"each of the {train} texts to fit {job.spec} to is {certain.pop()}")
     result = ranks.fit(job, folder)
     return {
         "train": train,

@@ -79,6 +79,8 @@ def _accuracy(one: Served) -> str:
     labels = f"{one.labelled} human labels ({one.of_random} of the random stratum)"
     if one.accuracy:
         return f"{with_interval(one.accuracy)} from {labels}"
+    if one.labelled >= ENOUGH and not one.of_random:
+        return f"{labels} say nothing of them: that takes labels of random samples"
     return f"{labels} are too few; {ENOUGH} are needed, and {OF_EACH} of them of each stratum"
 
 

@@ -1,6 +1,9 @@
 """The recipe of the bundled model from public text to its folder, in small."""
 
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,7 @@ import pytest
 from models import story
 from models.story import Story
 from tests.trainer.conftest import chat
+from trainer.stage import StageError
 from worker import registry
 
 
@@ -49,6 +53,25 @@ def test_every_stage_is_made_once_and_what_is_shipped_serves(
         assert f"| {row} | " in card
     for policy in ("seed on chat", "soft on comments"):
         assert f"- {policy}: pseudo-labels " in card
+
+
+def test_a_disk_that_is_full_leaves_the_model_that_was_there(
+    small: Story, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "old").touch()
+    copytree = shutil.copytree
+
+    def full(source: Path, target: Path, ignore: Callable[..., set[str]] | None = None) -> Path:
+        if target.parent == tmp_path:
+            raise OSError(ENOSPC, "No space left on device")
+        return Path(copytree(source, target, ignore=ignore))
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    with pytest.raises(StageError, match="cannot be written: No space left on device"):
+        replace(small, arms=("soft",)).ship(out)
+    assert [each.name for each in out.iterdir()] == ["old"]
 
 
 def test_without_the_arm_that_has_no_pseudo_labels_the_card_says_that_nobody_knows(

@@ -4,6 +4,8 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas.emotion import EMOTIONS
@@ -142,6 +144,15 @@ def test_a_disk_that_is_full_is_one_line(tmp_path: Path) -> None:
         tables.write(tmp_path / "folder.parquet", ROWS)
 
 
+def test_parquet_that_holds_other_text_than_utf_8_is_one_line(tmp_path: Path) -> None:
+    word = "글".encode("cp949")
+    offsets = pa.array([0, len(word)], pa.int32()).buffers()[1]
+    column = pa.Array.from_buffers(pa.string(), 1, [None, offsets, pa.py_buffer(word)])
+    pq.write_table(pa.table({"text": column}), tmp_path / "old.parquet")
+    with pytest.raises(DataError, match=r"old\.parquet has text that is not UTF-8$"):
+        dataset.read_texts(tmp_path / "old.parquet")
+
+
 def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
     rows = [
         {
@@ -162,8 +173,15 @@ def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        {"text": "a", "pred_emotion": "설렘", "pred_conf": "1", "pred_margin": "1"},
         {"text": "a", "pred_emotion": "기쁨", "pred_conf": "sure", "pred_margin": "1"},
+        {"text": "a", "pred_emotion": "기쁨", "pred_conf": "nan", "pred_margin": "1"},
+        {
+            "text": "a",
+            "pred_emotion": "기쁨",
+            "pred_conf": "1",
+            "pred_margin": "1",
+            "scores": "[1, 0, 0, 0, 0, NaN]",
+        },
         {
             "text": "a",
             "pred_emotion": "기쁨",
@@ -181,7 +199,18 @@ def test_pseudo_labels_come_back_as_they_were_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_pseudo_label_that_makes_no_sense_is_refused(tmp_path: Path, row: dict[str, str]) -> None:
-    with pytest.raises(DataError, match="cannot be read"):
+    good = {"text": "a", "pred_emotion": "기쁨", "pred_conf": "1", "pred_margin": "1"}
+    rows = [{"scores": ""} | each for each in (good, row)]
+    with pytest.raises(DataError, match="the pseudo-label of row 2 is wrong: ") as caught:
+        dataset.read_pseudo(write(tmp_path / "pseudo.jsonl", rows))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_emotion_that_is_none_of_the_six_is_named_among_pseudo_labels_too(
+    tmp_path: Path,
+) -> None:
+    row = {"text": "a", "pred_emotion": "설렘", "pred_conf": "1", "pred_margin": "1"}
+    with pytest.raises(DataError, match="has unknown labels: '설렘'; the six are 분노"):
         dataset.read_pseudo(write(tmp_path / "pseudo.jsonl", [row]))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from schemas.emotion import EMOTIONS
-from trainer import choose, dataset, stage, tables
+from trainer import choose, dataset, finetune, stage, tables
 from trainer.dataset import Labelled
+from trainer.job import Job
 from trainer.settings import TrainerSettings
 from trainer.split import split
 
@@ -144,6 +145,34 @@ def test_what_is_held_out_to_stop_by_is_left_out_of_a_given_training_set(
     told = capsys.readouterr().out
     assert f"train {len(train)}, held_out {len(held_out)}" in told
     assert f"held_out_left_out {len(held_out)}" in told
+
+
+def test_a_training_set_of_one_class_is_one_line(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = [{"text": f"글 {number}", "emotion": "기쁨"} for number in range(50)]
+    path = table(tmp_path / "training.jsonl", rows)
+    assert command(options, monkeypatch, "finetune", str(path)) == 1
+    assert "each of the 50 texts to fit" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_finetune_settles_the_weights_where_that_is_asked_for(
+    options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs: list[Job] = []
+
+    def fitted(job: Job, _: Path) -> dict[str, float]:
+        jobs.append(job)
+        return {}
+
+    monkeypatch.setattr(finetune, "fitted", fitted)
+    for settle in (False, True):
+        given = options.model_copy(update={"settle_weights": settle})
+        assert command(given, monkeypatch, "finetune", str(given.labelled)) == 0
+    assert [job.settled for job in jobs] == [False, True]
 
 
 def test_what_is_held_out_is_left_out_of_a_training_set_that_spells_it_otherwise(

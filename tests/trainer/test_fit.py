@@ -14,10 +14,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from transformers import EarlyStoppingCallback, TrainingArguments
+from safetensors.numpy import load_file
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    EarlyStoppingCallback,
+    PreTrainedTokenizerBase,
+    TrainingArguments,
+)
 
 from schemas.emotion import EMOTIONS
-from trainer import base, checkpoint, fit, ranks, select, targets, teach
+from trainer import base, checkpoint, fit, ranks, select, settle, targets, teach
 from trainer.dataset import Labelled
 from trainer.job import FITTED, FitError, Fitted, Job
 from trainer.leakage import LeakageError
@@ -25,6 +32,7 @@ from trainer.settings import TrainerSettings
 from trainer.split import split
 from trainer.stage import fingerprint_of
 from trainer.tables import DataError
+from worker.engines import families, rounding
 
 from .conftest import GOLDEN_FILLER, chat, full_after
 
@@ -78,6 +86,36 @@ def test_it_learns_what_the_words_mean_and_keeps_the_best(
     assert not (tmp_path / "fit" / checkpoint.FOLDER).exists()
     tokenizer = json.loads((tmp_path / "fit/model/tokenizer.json").read_text(encoding="utf-8"))
     assert tokenizer["truncation"] is None  # the fit cut texts off; who loads this need not
+
+
+def test_a_settled_student_has_the_weights_that_int8_has(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    rows = select.human(chat(60, 1))
+    job = Job(options.teacher, rows, rows, options.model_copy(update={"epochs": 1}), 3e-3)
+    off: dict[bool, float] = {}
+    for settled in (False, True):
+        folder = tmp_path / str(settled)
+        folder.mkdir()
+        fit.fit(replace(job, settled=settled), folder)
+        config = json.loads((folder / "model/config.json").read_text(encoding="utf-8"))
+        weights = load_file(folder / "model/model.safetensors")
+        matrices = [weights[name].T for name in families.products(config)]
+        told = [rounding.columns(each) for each in matrices]
+        off[settled] = max(
+            float(np.abs(numbers * steps - each).max() / np.abs(each).max())
+            for each, (numbers, steps) in zip(matrices, told, strict=True)
+        )
+    assert off[True] < 1e-6
+    assert off[False] > 1e-3
+
+
+def test_what_no_int8_is_known_for_is_not_settled() -> None:
+    config = AutoConfig.for_model("distilbert", dim=12, n_layers=1, n_heads=2, hidden_dim=16)
+    model = AutoModelForSequenceClassification.from_config(config)
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    settle.settle(model)
+    assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
 
 
 def test_it_stops_when_two_epochs_were_no_better(tmp_path: Path, options: TrainerSettings) -> None:
@@ -189,6 +227,32 @@ def test_no_checkpoint_goes_before_the_next_is_whole_and_the_best_stays(
     still = options.model_copy(update={"epochs": 9, "patience": 3})
     fit.fit(Job(options.teacher, rows, rows, still, 1e-12), tmp_path / "fit")
     assert seen == [["checkpoint-12", "checkpoint-4"], ["checkpoint-16", "checkpoint-4"]]
+
+
+def test_a_fit_killed_after_its_last_epoch_and_moved_keeps_its_best_weights(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first epoch of three is the best: hardly anything is learned in the others."""
+    (tmp_path / "fit").mkdir()
+    rows = select.human(chat(60, 1))
+    longer = options.model_copy(update={"epochs": 3, "patience": 9})
+    job = Job(options.teacher, rows, rows, longer, 1e-6)
+
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(base, "take_whole_texts", killed)  # the last step before the model is saved
+        with pytest.raises(Killed):
+            fit.fit(job, tmp_path / "fit")
+    moved = (tmp_path / "fit").rename(tmp_path / "moved")  # the work folder is mounted elsewhere
+    best, last = (
+        fingerprint_of(moved / checkpoint.FOLDER / f"checkpoint-{step}/model.safetensors")
+        for step in (4, 12)
+    )
+    assert best != last
+    fit.fit(job, moved)
+    assert fingerprint_of(moved / "model/model.safetensors") == best
 
 
 class Made(Exception):  # noqa: N818  (no error: it ends a fit before it begins)
@@ -334,6 +398,33 @@ def test_a_disk_that_is_full_in_the_middle_of_a_fit_is_one_line_and_it_goes_on_l
         run(tmp_path / "fit", short)
     assert "\n" not in str(caught.value)
     assert run(tmp_path / "fit", short).steps == 12
+
+
+def test_a_disk_that_is_full_when_the_tokenizer_is_saved_is_one_line(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raises a kind of error of its own: none."""
+
+    def full(*_: object, **__: object) -> None:
+        raise Exception("No space left on device (os error 28)")  # noqa: TRY002
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "save_pretrained", full)
+    with pytest.raises(FitError, match="is the disk full"):
+        run(tmp_path / "fit", options.model_copy(update={"epochs": 1}))
+
+    def broken(*_: object, **__: object) -> None:
+        raise Exception("something else")  # noqa: TRY002
+
+    monkeypatch.setattr(PreTrainedTokenizerBase, "save_pretrained", broken)
+    with pytest.raises(Exception, match="something else"):
+        run(tmp_path / "other", options.model_copy(update={"epochs": 1}))
+
+
+def test_a_class_that_nobody_has_weighs_nothing() -> None:
+    rows = [row for row in select.human(chat(60, 1)) if row.target[0] == 0]
+    weights = targets.class_weights(rows)
+    assert weights[0] == 0
+    assert (weights[1:] > 0).all()
 
 
 def test_a_hub_id_is_loaded_as_a_folder_is(tmp_path: Path, tiny_model: Path) -> None:

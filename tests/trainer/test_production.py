@@ -197,6 +197,9 @@ def test_without_random_samples_nothing_is_said_of_all_messages(options: Trainer
     low = [row for row in rows if row["reason"] == "low_margin"]
     found = production.describe(low, chat(60, 1), options)
     assert (found.samples, found.prior) == (len(low), {})
+    people = [Labelled(row["id"], row["text"], row["emotion"]) for row in low[:200]]
+    (served,) = production.served(low, people, "1", options)
+    assert (served.labelled, served.of_random, served.accuracy) == (200, 0, None)
     assert (found.class_divergence, found.text_drift_auc) == (None, None)
     told = wording.production(FACTS.model_copy(update={"production": found}))
     assert told[-1] == "no random sample among the new ones: they say nothing of all messages"

@@ -28,6 +28,7 @@ from trainer.collect import Waiting
 from trainer.dataset import Labelled
 from trainer.depot import RegistryError
 from trainer.gate import Outcome
+from trainer.history import Run
 from trainer.job import FitError
 from trainer.leakage import LeakageError
 from trainer.lineage import Lineage, Selection
@@ -129,6 +130,44 @@ def test_golden_texts_in_a_stream_are_left_out(tmp_path: Path, given: TrainerSet
     options = given.model_copy(update={"unlabelled": tsv(tmp_path / "few.tsv", rows)})
     texts = Sources(options).texts()
     assert {each.id for each in texts} == {f"u{number}" for number in range(6)}
+
+
+def test_texts_that_share_an_id_are_all_labelled(tmp_path: Path, given: TrainerSettings) -> None:
+    """Each month's file counts from 1, and what an earlier run chose is replayed."""
+    kept = given.work / "select/old"
+    kept.mkdir(parents=True)
+    tables.write(
+        kept / "seed.parquet",
+        [
+            {"id": "1", "text": "지난달 글", "origin": "new"},
+            {"id": "9", "text": "늘", "origin": "new"},
+        ],
+    )
+    done = Run(
+        snapshots=["a"], selected="select/old/seed.parquet", student="s", verdict="", version=None
+    )
+    history.add(given.work, done)
+    rows = [("1", "이번달 새 글"), ("2", "또 다른 글"), ("9", "늘")]
+    unlabelled = tsv(tmp_path / "month.tsv", [Labelled(*row, "기쁨") for row in rows])
+    found = Sources(given.model_copy(update={"unlabelled": unlabelled})).stream
+    assert [each.text for each in found] == ["지난달 글", "늘", "이번달 새 글", "또 다른 글"]
+    assert len({each.id for each in found}) == 4
+    assert [each.id for each in found][:2] == ["1", "9"]  # replayed ones are known by their ids
+
+
+def test_a_student_of_other_settings_is_not_promoted_as_if_it_were_of_these(
+    given: TrainerSettings,
+) -> None:
+    other = given.model_copy(update={"seed": 8})
+    silent: list[str] = []
+    Recipe(other, silent.append, {}).run(collecting=False, promoting=False)
+    (made,) = history.read(given.work)
+    for options, same in ((given, False), (other, True)):
+        said: list[str] = []
+        recipe = Recipe(options, said.append, {})
+        recipe.look_back()
+        assert any("the student of the last run" in line for line in said) == same
+    assert made.student
 
 
 def test_what_the_firewall_leaves_out_is_told_by_the_stages_and_the_report(
