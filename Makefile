@@ -59,7 +59,7 @@ format: $(INSTALLED) ## rewrite the code as lint wants it
 schemas: $(INSTALLED) ## write the JSON Schemas and the AsyncAPI document to docs/schemas
 	@$(RUN) -m schemas --write docs/schemas
 
-bench: $(INSTALLED) ## run the benchmarks, half an hour (`public` only with BENCH_DATA=DIR); ARGS="NAME..."; tables go to docs/performance.md
+bench: $(INSTALLED) ## run the benchmarks, an hour or two (`public` only with BENCH_DATA=DIR); ARGS="NAME..."; tables go to docs/performance.md
 	@$(RUN) -m bench --publish $(ARGS)
 
 lint-deploy: $(INSTALLED_DEPLOY) ## check the container files, alerts and dashboards (no Docker needed)

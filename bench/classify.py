@@ -144,6 +144,7 @@ def their_pipeline(folder: Path, texts: list[str]) -> Side:
     import torch  # noqa: PLC0415
     from transformers import pipeline  # noqa: PLC0415
 
+    torch.set_num_threads(available_cores())  # as ours has them: not the machine's, under a quota
     pipe = pipeline(
         "text-classification", str(folder), top_k=None, dtype=torch.float32, device="cpu"
     )

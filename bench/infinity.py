@@ -31,6 +31,7 @@ from bench.classify import (
     our_classify,
     ratio,
 )
+from worker.limits import available_cores
 from worker.settings import BUNDLED_MODEL
 
 ENVIRONMENT: Final = Path(__file__).parent.parent / ".venv-infinity"
@@ -141,6 +142,7 @@ def asking(folder: Path, dtype: str, texts: Sequence[str]) -> "Iterator[Ask]":
         "HF_HUB_OFFLINE": "1",
         "DO_NOT_TRACK": "1",
         "ORT_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": f"{available_cores()}",  # as ours has them
     }
     with (
         tempfile.TemporaryFile() as said,

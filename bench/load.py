@@ -246,8 +246,7 @@ async def measure(texts: Sequence[str]) -> list[Row]:
         async with started(texts) as load:
             await load.backlog(BACKLOG)
             halves.append(await load.step([(HALF_SECONDS, knee / 2)]))
-    async with started(texts) as load:
-        await load.backlog(BACKLOG)
+    async with started(texts) as load:  # without a backlog, which would grow first what bursts do
         bursts = [(name, await load.burst(knee * BURST_SHARE)) for name in (BURSTY, AGAIN)]
     named = [*((STEADY, step) for step in steps), (HALF, middle(halves)), *bursts]
     return [row(name, step, knee) for name, step in named]

@@ -15,14 +15,19 @@ def drawn(folder: Path) -> list[Path]:
 
 
 def draw(results: Path, folder: Path) -> list[Path]:
-    """One plot a model; nothing where one of the two was not measured."""
+    """One plot a model; nothing unless both were measured, on one day and machine."""
     try:
-        ours, theirs = (
-            json.loads((results / f"{name}.json").read_text(encoding="utf-8"))["rows"]
+        both = [
+            json.loads((results / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("classify", "infinity")
-        )
+        ]
     except FileNotFoundError:
         return []
+    heads = {each["machine"].partition(";")[0] for each in both}
+    if len(heads) > 1:
+        return []
+    day = heads.pop().partition(",")[0]
+    ours, theirs = (each["rows"] for each in both)
     made = []
     for place, (name, korean) in enumerate(MODELS.items()):
         rows = {row["model"]: row for row in [*ours, *theirs]}
@@ -36,6 +41,6 @@ def draw(results: Path, folder: Path) -> list[Path]:
             "마음 int8": infinity.get("classify, int8, msg/s", int8["classify, msg/s"]),
             "순수 추론 int8 (상한)": int8["bare forward, msg/s"],
         }
-        title = f"처리량: {korean}"
+        title = f"처리량: {korean} ({day})"
         made.append(plots.throughput(bars, title, folder / f"throughput-{place}.svg"))
     return made

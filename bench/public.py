@@ -51,7 +51,8 @@ def read(path: Path) -> list[str]:
     try:
         names, *lines = path.read_text(encoding="utf-8").splitlines()
         column = names.split("\t").index(FILES[path.name])
-        return [line.split("\t")[column] for line in lines[:TEXTS]]
+        found = dict.fromkeys(line.split("\t")[column] for line in lines)  # each text once
+        return list(found)[:TEXTS]
     except OSError as error:
         raise CannotRunError(f"public: {path.name} cannot be read ({error.strerror})") from error
     except (ValueError, IndexError) as error:  # empty, no UTF-8, no such column, a short line

@@ -34,6 +34,12 @@ class Target(NamedTuple):
             raise LookupError(message)
         return row[head.index(self.column)]
 
+    def day(self, document: str) -> str:
+        """When its table was made. Raises LookupError as `reached`."""
+        self.reached(document)
+        head = document.partition(f"<!-- bench {self.table} -->\n")[2]
+        return head.partition(",")[0]
+
     def is_met_by(self, figure: str) -> bool:
         """Whether that is what was aimed at."""
         number = float(figure.replace(",", ""))
@@ -116,6 +122,7 @@ def rows(document: str) -> list[Row]:
                 "aimed at": f"at {'most' if target.at_most else 'least'} {target.aim:g}",
                 "reached": figure,
                 "met": ("yes" if target.is_met_by(figure) else "no") if measured else "",
+                "on": target.day(document) if measured else "",
             }
         )
     return found

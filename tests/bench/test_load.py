@@ -1,5 +1,6 @@
 """What the open-loop load makes of what it saw."""
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -190,10 +191,19 @@ def test_our_int8_is_drawn_from_the_run_with_the_peer(
     assert [bars["마음 fp32"] for bars in drawn] == [1.0, 1.0]
 
 
+def test_results_of_different_days_are_not_drawn_side_by_side(tmp_path: Path) -> None:
+    for name, day in (("classify", "2026-11-27"), ("infinity", "2026-11-25")):
+        text = json.dumps({"machine": f"{day}, 2 cores; 5 rounds", "rows": []})
+        (tmp_path / f"{name}.json").write_text(text, encoding="utf-8")
+    assert peers.draw(tmp_path, tmp_path) == []
+
+
 def test_public_texts_come_from_their_column(tmp_path: Path) -> None:
     table = "question\tanswer\tlabel\n12시 땡!\t하루가 또 가네요.\t0\n"
     (tmp_path / "chatbot.tsv").write_text(table, encoding="utf-8")
     assert public.read(tmp_path / "chatbot.tsv") == ["12시 땡!"]
+    (tmp_path / "chatbot.tsv").write_text(table + table.partition("\n")[2], encoding="utf-8")
+    assert public.read(tmp_path / "chatbot.tsv") == ["12시 땡!"]  # ours would infer it once
     with pytest.raises(CannotRunError, match="kote_44"):
         public.read(tmp_path / "kote_44.tsv")
     with pytest.raises(CannotRunError, match="--data"):
