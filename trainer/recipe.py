@@ -64,12 +64,17 @@ class Recipe:
             return
         folder = self.options.work / runs[-1].student
         found, stated = stage.read(folder), self.options.model_dump(mode="json")
-        told = facts.read(facts.folder(self.options.work, folder.name)).settings
-        same = all(told.get(name, stated[name]) == stated[name] for name in promote.TOLD)
         selected = Path(runs[-1].selected).stem == self.options.selection
-        if found and same and selected and found.settings.items() <= stated.items():
+        if found and selected and self._same(folder) and found.settings.items() <= stated.items():
             self.say(f"the student of the last run → {folder}")
             self.lineage.candidate = Done(folder, found, skipped=True)
+
+    def _same(self, student: Path) -> bool:
+        """Whether the run of `student` had the settings that a version tells of."""
+        told = facts.read(facts.folder(self.options.work, student.name)).settings
+        fields, stated = TrainerSettings.model_fields, self.options.model_dump(mode="json")
+        # A setting that is newer than the run was as it is by default.
+        return all(told.get(name, fields[name].default) == stated[name] for name in promote.TOLD)
 
     def promote(self) -> Outcome:
         """Ask the gate, and move the alias if it says so; the last run's report tells of it.

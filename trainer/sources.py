@@ -92,7 +92,9 @@ class Sources:
         for row in rows:
             if row.text.strip():
                 other = once.get(row.id, row).text != row.text  # two files that count from 1, say
-                name = dataset.apart(row) if other else row.id
+                # Or it was told apart in an earlier run, whose choice is replayed.
+                apart = dataset.apart(row)
+                name = apart if other or apart in once else row.id
                 once.setdefault(name, replace(row, id=name))
         if not once:
             raise DataError(

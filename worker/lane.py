@@ -10,6 +10,7 @@ import structlog
 from aiokafka import TopicPartition
 from aiokafka.errors import (
     KafkaError,
+    KafkaTimeoutError,
     MessageSizeTooLargeError,
     ProducerFenced,
     RecordListTooLargeError,
@@ -145,6 +146,8 @@ class Lane:
                 # The backoff starts anew where something was committed since the last error.
                 backoff = FIRST_BACKOFF if self._drop(error) else backoff
                 fenced = isinstance(error, ProducerFenced)
+                if isinstance(error, KafkaTimeoutError):
+                    self._stick(stuck=True)
                 await self._stand_back(self._limits.fenced_backoff if fenced else backoff)
                 backoff = min(backoff * 2, LONGEST_BACKOFF)
 
@@ -181,6 +184,8 @@ class Lane:
             self._account(outcomes, started)
 
     async def _publish(self, outputs: list[Output], next_offset: int) -> None:
+        if self.stuck:
+            self._source.pause([self.partition])
         try:
             await self._patiently(
                 self._publisher.publish(self.partition, outputs, next_offset),
@@ -190,6 +195,7 @@ class Lane:
             # It ends the worker, and the next one meets it again: say which message it is.
             self._log.error("an output is too large", **mention.largest(outputs))
             raise
+        self._stick(stuck=False)
 
     async def _patiently(self, call: Coroutine[Any, Any, None], trouble: str) -> None:
         """Await what aiokafka tries for long by itself; take nothing in, and say so, meanwhile."""
@@ -205,10 +211,14 @@ class Lane:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-            self._stick(stuck=False)
+
+    @property
+    def flows(self) -> bool:
+        """Whether more is to be taken in: a stuck one has enough with anything to try again."""
+        return self.live and not (self.stuck and self.tokens)
 
     def _stick(self, *, stuck: bool) -> None:
-        """Leave the room to others while this partition cannot publish."""
+        """Leave the room to others, from a sign that Kafka takes nothing until the next commit."""
         if stuck == self.stuck:
             return
         self.stuck = stuck

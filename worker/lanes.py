@@ -78,8 +78,8 @@ class Lanes:
 
     @property
     def flowing(self) -> list[TopicPartition]:
-        """Those that are taken over, not being let go, and not stuck."""
-        return [at for at, lane in self._lanes.items() if lane.live and not lane.stuck]
+        """Those of which more is to be taken in."""
+        return [partition for partition, lane in self._lanes.items() if lane.flows]
 
     def __len__(self) -> int:
         return len(self._lanes)

@@ -59,7 +59,7 @@ def available_memory(cgroup: Path = CGROUP, own: Path = OWN, meminfo: Path = MEM
     left, swap = [], 0
     with suppress(OSError, ValueError, KeyError):  # no Linux
         told = {name: int(words.split()[0]) * 1024 for name, words in _pairs(meminfo, ":")}
-        swap = told["SwapFree"]
+        swap = swap_left(told["SwapFree"], cgroup, own)
         left.append(told["MemAvailable"] + swap)
     return min([*left, *rests(cgroup, own, swap)], default=None)
 
@@ -74,19 +74,19 @@ def rests(cgroup: Path, own: Path, swap: int) -> Iterator[int]:
             limit, usage = (int(_read(group / name)) for name in MEMORY[version])
             told = dict(_pairs(group / "memory.stat", " "))
             pages = sum(int(told.get(name, 0)) for name in PAGES[version])
-            yield max(0, limit - usage + pages) + min(swap, swap_left(version, group, swap))
+            yield max(0, limit - usage + pages) + swap
 
 
-def swap_left(version: int, group: Path, swap: int) -> int:
-    """Bytes of swap that a group may still take; `swap` where it sets no limit of its own."""
-    try:
-        limit, usage = (int(_read(group / name)) for name in SWAP[version])
-        if version == 1:  # which counts memory in
-            memory = [int(_read(group / name)) for name in MEMORY[version]]
-            limit, usage = limit - memory[0], usage - memory[1]
-    except (OSError, ValueError):  # not told of, or "max"
-        return swap
-    return max(0, limit - usage)
+def swap_left(swap: int, cgroup: Path, own: Path) -> int:
+    """Of the machine's `swap` what the group of this process leaves, and each group above it."""
+    for version, group in groups("memory", cgroup, own):
+        with suppress(OSError, ValueError):  # it sets no limit of swap
+            limit, usage = (int(_read(group / name)) for name in SWAP[version])
+            if version == 1:  # which counts memory in
+                memory = [int(_read(group / name)) for name in MEMORY[version]]
+                limit, usage = limit - memory[0], usage - memory[1]
+            swap = min(swap, max(0, limit - usage))
+    return swap
 
 
 def groups(controller: str, cgroup: Path, own: Path) -> Iterator[tuple[int, Path]]:
@@ -146,7 +146,7 @@ def _numbers(file: BinaryIO, size: int) -> int | None:
         tensors = [each for name, each in header.items() if name != "__metadata__"]
         end = max(each["data_offsets"][1] for each in tensors)
         numbers = sum(prod(each["shape"]) for each in tensors)
-    except (ValueError, TypeError, LookupError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
     return numbers if 8 + length + end == size else None
 

@@ -153,6 +153,12 @@ def test_texts_that_share_an_id_are_all_labelled(tmp_path: Path, given: TrainerS
     assert [each.text for each in found] == ["지난달 글", "늘", "이번달 새 글", "또 다른 글"]
     assert len({each.id for each in found}) == 4
     assert [each.id for each in found][:2] == ["1", "9"]  # replayed ones are known by their ids
+    told_apart = next(each.id for each in found if each.text == "이번달 새 글")
+    tables.write(
+        kept / "seed.parquet", [{"id": told_apart, "text": "이번달 새 글", "origin": "new"}]
+    )
+    again = Sources(given.model_copy(update={"unlabelled": unlabelled})).stream
+    assert [each.text for each in again] == ["이번달 새 글", "또 다른 글", "늘"]  # each once
 
 
 def test_a_student_of_other_settings_is_not_promoted_as_if_it_were_of_these(

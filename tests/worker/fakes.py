@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from aiokafka import TopicPartition
+from aiokafka.errors import KafkaTimeoutError
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
@@ -251,6 +252,7 @@ class FakePublisher:
         self.go_on = asyncio.Event()  # cleared: results wait
         self.go_on.set()
         self.stuck: set[TopicPartition] = set()  # whose results wait, too
+        self.gives_up = False  # on those, which are tried again then
         self.faults = list(faults)
         self._takes = takes
 
@@ -263,8 +265,10 @@ class FakePublisher:
         next_offset: int,  # noqa: ARG002
     ) -> None:
         await self.go_on.wait()
-        while source in self.stuck:  # noqa: ASYNC110  (a test lets go of it when it likes)
+        while source in self.stuck:
             await asyncio.sleep(0.001)
+            if self.gives_up:
+                raise KafkaTimeoutError
         self._takes()
         if self.faults:
             raise self.faults.pop(0)

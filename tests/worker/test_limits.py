@@ -131,6 +131,14 @@ UNLIMITED = {"memory.limit_in_bytes": "9223372036854771712\n", "memory.usage_in_
         (SWAPPING | group(500, 100) | swap("0", 0), 400),
         (SWAPPING | group(500, 100) | swap(f"{300 * MB}", 100 * MB), 600),
         (SWAPPING | group(500, 100) | swap("max", 0), 1_400),
+        (  # a limit of swap counts though the group that has it has none of memory
+            SWAPPING
+            | {"own": "0::/a.slice/b\n"}
+            | below("a.slice/b", group(500, 100) | swap("max", 0))
+            | below("a.slice", group("max", 100) | swap("0", 0)),
+            400,
+        ),
+        (SWAPPING | group("max", 100) | swap("0", 0), 8_000),
         (SWAPPING | below("memory", OLD), 1_150),
         (SWAPPING | below("memory", OLD | both(1_200, 900)), 350),  # 900 of memory, 300 of swap
     ],

@@ -152,6 +152,27 @@ async def test_a_partition_that_cannot_publish_leaves_room_for_the_others(
         assert not source.paused
 
 
+async def test_a_partition_that_begins_anew_takes_no_more_than_it_tries_again_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lanes, "FIRST_BACKOFF", 0.001)
+    async with running(FakeSource()) as worker:
+        publisher, source = worker.publisher, worker.source
+        publisher.stuck, publisher.gives_up = {SOURCE}, True
+        source.bring(message(0, "w2"))
+        await eventually(lambda: worker.value("maum_transactions_total", result="aborted") == 1)
+        (lane,) = (lane for _, lane in worker.pipeline._lanes.items())
+        publisher.gives_up = False
+        source.bring(message(0, "w2"))  # from the commit on
+        await eventually(lambda: lane.live and SOURCE in source.paused)
+        assert lane.stuck
+        source.bring(message(1, "w3"))
+        publisher.stuck = set()
+        await eventually(lambda: sum(map(len, publisher.published)) == 2)
+        assert not lane.stuck
+        assert not source.paused
+
+
 async def test_a_queue_of_one_token_takes_a_message_after_the_other() -> None:
     async with running(FakeSource(), max_queue_tokens=1) as worker:
         for offset in range(3):
