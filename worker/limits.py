@@ -15,6 +15,7 @@ OWN: Final = Path("/proc/self/cgroup")
 MEMINFO: Final = Path("/proc/meminfo")
 MB: Final = 1_000_000
 FLOAT32: Final = 4  # bytes
+UNLIMITED: Final = 1 << 62  # bytes; version 1 writes no "max" but the largest number of pages
 LONGEST_HEADER: Final = 100_000_000  # bytes, by the format of safetensors
 
 # Files of a group, by the version of its hierarchy.
@@ -82,6 +83,8 @@ def swap_left(swap: int, cgroup: Path, own: Path) -> int:
     for version, group in groups("memory", cgroup, own):
         with suppress(OSError, ValueError):  # it sets no limit of swap
             limit, usage = (int(_read(group / name)) for name in SWAP[version])
+            if limit >= UNLIMITED:
+                continue
             if version == 1:  # which counts memory in
                 memory = [int(_read(group / name)) for name in MEMORY[version]]
                 limit, usage = limit - memory[0], usage - memory[1]
@@ -127,9 +130,7 @@ def weights(folder: Path) -> tuple[int, int]:
     for path in folder.glob("*.safetensors"):
         size = path.stat().st_size
         stored += size
-        with path.open(
-            "rb"
-        ) as file:  # safetensors would map all of it, for which there may be no room
+        with path.open("rb") as file:  # safetensors would map all of it, and need the room
             numbers = _numbers(file, size)
         whole += size if numbers is None else FLOAT32 * numbers
     return stored, whole

@@ -7,9 +7,7 @@ fences its former owner, as Kafka Streams did before KIP-447.
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, Protocol
 
@@ -20,21 +18,15 @@ from aiokafka.errors import (
     KafkaError,
     KafkaTimeoutError,
     ProducerClosed,
-    UnknownTopicOrPartitionError,
 )
-from aiokafka.partitioner import murmur2
-from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.structs import OffsetAndMetadata
 
 from worker.codec import Output
+from worker.sending import MAX_BATCH_BYTES, retrieve, send, settled
 
 log = structlog.get_logger(__name__)
 
-MAX_BATCH_BYTES: Final = 262_144
-GZIP: Final = 1  # in Kafka's record batches
 CLOSE_SECONDS: Final = 5.0
-METADATA_SECONDS: Final = 10.0
-LONGEST_KEPT: Final = 128  # bytes of a key whose hash is kept
 
 Commit = Callable[[TopicPartition, int], Awaitable[None]]
 
@@ -93,12 +85,12 @@ class TransactionalPublisher:
         seconds = self._transaction_timeout_ms / 1000
         try:
             async with asyncio.timeout(seconds):
-                acknowledged = await _send(producer, source, outputs)
+                acknowledged = await send(producer, source, outputs)
                 await producer.send_offsets_to_transaction(
                     {source: OffsetAndMetadata(next_offset, "")}, self._group_id
                 )
                 # aiokafka commits even when a batch of it was refused, so look at each.
-                await _settled(acknowledged)
+                await settled(acknowledged)
                 await producer.commit_transaction()
         except TimeoutError:
             raise KafkaTimeoutError(f"a transaction was not taken in {seconds:g} s") from None
@@ -152,7 +144,7 @@ class IdempotentPublisher:
         if producer is None:  # closed by another lane's failure; this one opens it again as well
             raise ProducerClosed
         try:
-            await _settled(await _send(producer, source, outputs))
+            await settled(await send(producer, source, outputs))
         except Exception:
             # Sequence numbers may be broken from here on; the next open starts a fresh producer.
             if self._producer is producer:
@@ -169,100 +161,6 @@ class IdempotentPublisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             await _close(producer)
-
-
-async def _send(
-    producer: AIOKafkaProducer, source: TopicPartition, outputs: Sequence[Output]
-) -> list[asyncio.Future[object]]:
-    """Hand `outputs` to the producer, a batch a target partition; futures of their acknowledgement.
-
-    Whole batches, because a future, a coroutine and a log line for every message cost more than
-    all the rest of its way through the worker.
-    """
-    by_target: defaultdict[tuple[str, int], list[Output]] = defaultdict(list)
-    counts: dict[str, int] = {}
-    for output in outputs:
-        count = counts.get(output.topic)
-        if count is None:
-            count = counts[output.topic] = await _partition_count(producer, output.topic)
-        by_target[output.topic, target(source, output.key, count)].append(output)
-    acknowledged: list[asyncio.Future[object]] = []
-    for (topic, partition), group in by_target.items():
-        for batch in _batches(producer, group):
-            sent = await _sent(producer, batch, topic, partition)
-            # Where something else fails first nobody asks for it, and asyncio would complain.
-            sent.add_done_callback(_retrieve)
-            acknowledged.append(sent)
-    return acknowledged
-
-
-async def _sent(
-    producer: AIOKafkaProducer, batch: BatchBuilder, topic: str, partition: int
-) -> asyncio.Future[object]:
-    """Raises UnknownTopicOrPartitionError where the topic was made anew with fewer meanwhile."""
-    try:
-        sent: asyncio.Future[object] = await producer.send_batch(batch, topic, partition=partition)
-    except AssertionError as error:
-        if partition in await producer.partitions_for(topic):
-            raise
-        message = f"{topic} has no partition {partition} any more"
-        raise UnknownTopicOrPartitionError(message) from error
-    return sent
-
-
-async def _partition_count(producer: AIOKafkaProducer, topic: str) -> int:
-    """Raises KafkaTimeoutError where aiokafka waits for ever, as on a client closed meanwhile."""
-    try:
-        async with asyncio.timeout(METADATA_SECONDS):
-            return len(await producer.partitions_for(topic))
-    except TimeoutError:
-        raise KafkaTimeoutError(f"no broker tells of the topic {topic}") from None
-
-
-def _batches(producer: AIOKafkaProducer, outputs: Sequence[Output]) -> list[BatchBuilder]:
-    batches: list[BatchBuilder] = []
-    for _, key, value, headers in outputs:
-        record = {"timestamp": None, "key": key, "value": value, "headers": headers}
-        if batches and batches[-1].append(**record) is not None:
-            continue
-        batch = producer.create_batch()
-        batch.append(**record)  # an empty batch takes a record of any size
-        if batch.size() > MAX_BATCH_BYTES:
-            batch = _packed(producer)
-            batch.append(**record)
-        batches.append(batch)
-    return batches
-
-
-def _packed(producer: AIOKafkaProducer) -> BatchBuilder:
-    """A batch that is compressed, as the large record in it may have come.
-
-    Topics bound what is sent, not what it unpacks to: else a record that was small on its way in
-    could not go to the dead letters, and would stop every worker. Of the codecs, any client reads
-    gzip.
-    """
-    transactional = producer._txn_manager.transactional_id is not None  # noqa: SLF001
-    return BatchBuilder(MAX_BATCH_BYTES, GZIP, is_transactional=transactional)
-
-
-def _hash(key: bytes) -> int:
-    return int(murmur2(key)) & 0x7FFFFFFF
-
-
-_kept_hash: Final = lru_cache(maxsize=65_536)(_hash)
-
-
-def target(source: TopicPartition, key: bytes | None, count: int) -> int:
-    """Partition of an output topic with `count` partitions.
-
-    By the key, as Kafka's default partitioner does it, so that joins by key work. Records without
-    a key keep to the input's partition number, so that their order survives.
-    """
-    if key is None:
-        number: int = source.partition
-    else:  # long ones are no rooms, and so many of them as are kept would fill the memory
-        number = (_kept_hash if len(key) <= LONGEST_KEPT else _hash)(key)
-    return number % count
 
 
 async def _close(producer: AIOKafkaProducer) -> None:
@@ -284,24 +182,11 @@ async def _close(producer: AIOKafkaProducer) -> None:
         accumulator = producer._message_accumulator  # noqa: SLF001  (who waits there)
         accumulator.fail_all(ProducerClosed())
         for batch in chain.from_iterable(accumulator._batches.values()):  # noqa: SLF001
-            _retrieve(batch._drain_waiter)  # noqa: SLF001  (failed, and mostly nobody waits for it)
+            retrieve(batch._drain_waiter)  # noqa: SLF001  (failed, and mostly nobody waits for it)
         await producer.client.close()
-
-
-def _retrieve(done: asyncio.Future[Any]) -> BaseException | None:
-    """The future's error, which asyncio does not complain of from here on."""
-    return None if done.cancelled() else done.exception()
 
 
 def _why_it_ended(producer: AIOKafkaProducer) -> BaseException | None:
     """What went wrong with the producer's last transaction, if anything did."""
     ended = producer._txn_manager.wait_for_transaction_end()  # noqa: SLF001  (nothing public tells)
-    return None if ended is None or not ended.done() else _retrieve(ended)
-
-
-async def _settled(acknowledged: Sequence[asyncio.Future[object]]) -> None:
-    """Wait for each batch, and raise the first error. A cancelled wait leaves them as they are."""
-    if acknowledged:
-        await asyncio.wait(acknowledged)
-    for each in acknowledged:
-        each.result()
+    return None if ended is None or not ended.done() else retrieve(ended)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 
 from tests.kafka.harness import FakeEngine, classifier
 from worker import __main__ as program
-from worker import consumer, parts, publisher, serve
+from worker import consumer, parts, publisher, sending, serve
 from worker.classifier import Classifier, Tokenized
 from worker.codec import Output
 from worker.committed import StableOffsetFetch
@@ -163,7 +163,7 @@ class SharedProducer:
         async with self._lock, self._producer.transaction():
             for topic, key, value, headers in outputs:
                 count = len(await self._producer.partitions_for(topic))
-                place = publisher.target(source, key, count)
+                place = sending.target(source, key, count)
                 await self._producer.send(topic, value, key, place, headers=headers)
             await self._producer.send_offsets_to_transaction(
                 {source: OffsetAndMetadata(next_offset, "")}, self._group_id

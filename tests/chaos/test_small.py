@@ -18,7 +18,7 @@ from tests.chaos.scene import Scene
 from tests.chaos.watch import Arrival, longest_gap, silence, stalls
 from tests.kafka import verifier
 from tests.kafka.harness import FakeEngine, Input, chat, classifier
-from worker import publisher
+from worker import sending
 from worker.codec import Output
 from worker.settings import WorkerSettings
 
@@ -170,8 +170,8 @@ def test_another_key_is_a_difference() -> None:
 def test_a_wrong_hash_of_the_worker_is_not_judged_by_itself(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(publisher, "_kept_hash", len)
-    wrong = publisher.target(TopicPartition("in", 0), b"room", 9)
+    monkeypatch.setattr(sending, "_kept_hash", len)
+    wrong = sending.target(TopicPartition("in", 0), b"room", 9)
     events = [record(expected().value or b"", topic="out", partition=wrong)]
     seen = verifier.Seen([record(chat(1, "e3 n1"))], events, [], [], 9)
     problems = verifier.judge(seen, settings()).problems

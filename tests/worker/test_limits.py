@@ -139,6 +139,12 @@ UNLIMITED = {"memory.limit_in_bytes": "9223372036854771712\n", "memory.usage_in_
             400,
         ),
         (SWAPPING | group("max", 100) | swap("0", 0), 8_000),
+        (  # without limits, as most groups of version 1 are
+            SWAPPING
+            | below("memory", UNLIMITED | {"memory.stat": ""})
+            | below("memory", {name.replace("y.", "y.memsw."): n for name, n in UNLIMITED.items()}),
+            9_000,
+        ),
         (SWAPPING | below("memory", OLD), 1_150),
         (SWAPPING | below("memory", OLD | both(1_200, 900)), 350),  # 900 of memory, 300 of swap
     ],

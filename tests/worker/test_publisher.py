@@ -6,22 +6,23 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, UnknownTopicOrPartitionError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from worker import kafka, publisher
+from worker import kafka, sending
 from worker.codec import Output
-from worker.publisher import LONGEST_KEPT, TransactionalPublisher
+from worker.publisher import TransactionalPublisher
+from worker.sending import LONGEST_KEPT
 
 from .fakes import SOURCE
 
 
 def kept() -> int:
-    return publisher._kept_hash.cache_info().currsize
+    return sending._kept_hash.cache_info().currsize
 
 
 def test_hashes_of_long_keys_are_not_kept() -> None:
-    publisher._kept_hash.cache_clear()
+    sending._kept_hash.cache_clear()
     for length in (LONGEST_KEPT, LONGEST_KEPT + 1, 1_000_000):
         key = b"k" * length
-        assert publisher.target(SOURCE, key, 7) == publisher._hash(key) % 7
+        assert sending.target(SOURCE, key, 7) == sending._hash(key) % 7
     assert kept() == 1
 
 
