@@ -12,7 +12,7 @@ from typing import Any, Final
 from aiokafka.consumer.fetcher import Fetcher
 
 SHORTEST: Final = 0.002  # seconds from one question to the next, where the answer held nothing;
-LONGEST: Final = 0.016  # twice as many after each further one, up to this
+LONGEST: Final = 0.064  # twice as many after each further one, up to this
 _ask: Final = Fetcher._proc_fetch_request  # noqa: SLF001  (it has no other seam)
 
 
