@@ -18,9 +18,10 @@ KEPT: Final = "the snapshot is kept, and the next run commits it"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Too few samples for a run: `count` at most. Nothing was consumed."""
+    """Too few samples for a run: `count` at most, unless it is `exact`. Nothing was consumed."""
 
     count: int
+    exact: bool = True
 
 
 class TooFewError(Exception):
@@ -51,7 +52,7 @@ def collect(
     whole = broker.ask(lambda: backlog.look(connection, options, warn), connection, options)
     count = backlog.count(whole)
     if count < options.min_samples:
-        return Waiting(count)
+        return Waiting(count, exact=count == 0)
     waiting = backlog.limited(whole, options.max_samples)
     at_least = options.min_samples if waiting == whole else 0
     log = broker.ask(lambda: records.mark(connection, options, waiting), connection, options)

@@ -29,17 +29,20 @@ class Depot:
     def __init__(self, url: str) -> None:
         """Raises SettingsError for a URL of no kind that is installed here, RegistryError."""
         self.files: Any  # fsspec is not annotated
+        self._url = storage.without_password(url).rstrip("/")
         try:
             self.files, root = fsspec.core.url_to_fs(url)
-        except (ImportError, ValueError) as error:
-            message = f"TRAINER_REGISTRY: {url} cannot be opened: {_line(error)}"
+        except (ImportError, TypeError, ValueError) as error:
+            message = f"TRAINER_REGISTRY: {self._url} cannot be opened: {_line(error)}"
             raise SettingsError([message]) from error
         except storage.errors() as error:
-            raise RegistryError(f"{url} cannot be opened: {_line(error)}") from error
+            raise RegistryError(f"{self._url} cannot be opened: {_line(error)}") from error
         self.root = str(root).rstrip("/")
 
     def uri(self, path: str) -> str:
-        """The URL of a path."""
+        """The URL of a path, as workers are told of it: without a password."""
+        if "://" in self._url:  # a file system's own idea of it lacks the host of sftp, say
+            return f"{self._url}{path.removeprefix(self.root)}"
         return str(self.files.unstrip_protocol(path))
 
     def exists(self, path: str) -> bool:

@@ -17,8 +17,10 @@ from trainer.gate import Gate, Outcome
 from trainer.job import FitError, read_fitted
 from trainer.lineage import Lineage, Selection
 from trainer.production import Production, Served
+from trainer.settings import TrainerSettings
 from trainer.stage import Done, StageManifest
 from trainer.tables import DataError
+from worker import storage
 
 FILE: Final = "facts.json"
 ABLATION: Final[tuple[Selection, ...]] = ("none", "seed", "calibrated")
@@ -81,7 +83,7 @@ def gather(gate: Gate, outcome: Outcome) -> Facts:
     return Facts(
         student=outcome.student.folder.name,
         selection=lineage.options.selection,
-        settings=lineage.options.model_dump(mode="json"),
+        settings=_shown(lineage.options),
         steps=steps,
         policy=orjson.loads((lineage.selected.folder / "policy.json").read_bytes()),
         production=production.describe(samples, lineage.sources.labelled, lineage.options)
@@ -99,9 +101,15 @@ def gather(gate: Gate, outcome: Outcome) -> Facts:
 
 def decided(kept: Facts, gate: Gate, outcome: Outcome) -> Facts:
     """`kept`, with what the gate said of that student since."""
-    steps = [each for each in kept.steps if each.stage not in gate.made]
-    steps += [_step(each.folder, each.manifest) for each in gate.made.values()]
-    return kept.model_copy(update={"steps": steps, **_decided(gate, outcome)})
+    evaluated = gate.lineage.evaluated(outcome.student.folder / "model")
+    made = [evaluated, *gate.made.values()]
+    anew = {each.manifest.stage for each in made}
+    steps = [each for each in kept.steps if each.stage not in anew]
+    steps += [_step(each.folder, each.manifest) for each in made]
+    told = {"steps": steps, "after": evaluate.read(evaluated.folder)[0], **_decided(gate, outcome)}
+    if evaluated.folder.name not in {each.folder for each in kept.steps}:  # of another golden set
+        told |= {"ablation": {}, "gain": {}}
+    return kept.model_copy(update=told)
 
 
 def _decided(gate: Gate, outcome: Outcome) -> dict[str, Any]:
@@ -114,6 +122,12 @@ def _decided(gate: Gate, outcome: Outcome) -> dict[str, Any]:
         "before": gate.lineage.measured(before) if before else None,
         "comparison": outcome.comparison,
     }
+
+
+def _shown(options: TrainerSettings) -> dict[str, Any]:
+    """The settings, without a registry's password."""
+    shown = options.model_dump(mode="json")
+    return shown | {"registry": storage.without_password(options.registry)}
 
 
 def _step(folder: Path, stated: StageManifest) -> Step:

@@ -48,7 +48,10 @@ def fit(job: Job, folder: Path) -> Fitted:
     # Of all devices: one process uses each that it sees.
     steps_an_epoch = math.ceil(len(job.train) / (args.train_batch_size * job.processes))
     args.warmup_steps = int(options.warmup_share * (steps_an_epoch * options.epochs))
-    looks_an_epoch = math.ceil(steps_an_epoch / (options.checkpoint_steps or steps_an_epoch))
+    interval = min(options.checkpoint_steps or steps_an_epoch, steps_an_epoch)
+    if options.checkpoint_steps:  # else a fit that is shorter would never be looked at
+        args.eval_steps = args.save_steps = args.logging_steps = interval
+    looks_an_epoch = math.ceil(steps_an_epoch / interval)
     patience = options.patience * looks_an_epoch
     fitting = Fit(
         class_weights(job.train),

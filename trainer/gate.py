@@ -19,7 +19,7 @@ from trainer.stage import Done, Numbers
 
 COMPARISON: Final = "comparison.json"
 NOT_ASKED: Final = "not asked"
-WITHDRAWN: Final = "withdrawn"  # the alias was rolled back from this very version
+WITHDRAWN: Final = "withdrawn"  # the alias was rolled back from this very model
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +137,10 @@ class Gate:
         comparison = self.compare()
         if comparison:
             self.lineage.say(compare.describe(comparison))
-        if store.is_withdrawn(alias, stated.version):
+        if left := store.withdrawn_as(alias, stated):
             self.lineage.say(
-                f"promote: {alias} was rolled back from {stated.version}, so it stays where it is; "
-                f"`rollback {stated.version}` points it there again"
+                f"promote: {alias} was rolled back from {left}, so it stays where it is; "
+                f"`rollback {left}` points it there again"
             )
             return Outcome(student, WITHDRAWN, comparison)
         verdict = comparison.verdict if comparison else self._without_champion(store, student)

@@ -1,7 +1,7 @@
 """What reviewers said, kept in `labels.jsonl`: a line each time, and the last word counts."""
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -33,7 +33,10 @@ def read(work: Path) -> list[Labelled]:
     path = work / FILE
     if not path.exists() or not path.stat().st_size:
         return []
-    rows = {row["id"]: row for row in tables.read(path)}
+    rows: dict[str, dict[str, Any]] = {}
+    for row in tables.read(path):
+        rows.pop(row["id"], None)  # the last word is last, also among samples of the same text
+        rows[row["id"]] = row
     return [
         Labelled(row["id"], row["text"], row["emotion"])
         for row in rows.values()

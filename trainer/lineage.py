@@ -77,7 +77,7 @@ class Lineage:
                 free,
                 people,
                 held_out,
-                replayed={row.id for row in self.sources.replay()},
+                replayed=self.sources.replayed_ids(),
                 samples=self.sources.samples(),
                 teacher=self._teachers_model,
                 folder=folder,

@@ -20,7 +20,7 @@ from trainer.history import Run
 from trainer.lineage import Lineage, Say
 from trainer.settings import TrainerSettings
 from trainer.sources import NOTHING, Given, Sources
-from trainer.stage import Done
+from trainer.stage import Done, StageManifest
 
 
 class Recipe:
@@ -57,7 +57,7 @@ class Recipe:
         """Take the last run's student for the candidate, where no samples wait for another one.
 
         A run uses its samples up: what is left would make a student that no report shows. With
-        other settings there is another one to be made. Raises DataError.
+        other settings there is another one to be made. Raises DataError, LeakageError.
         """
         runs = history.read(self.options.work)
         if not runs or self.lineage.sources.snapshots:
@@ -66,8 +66,21 @@ class Recipe:
         found, stated = stage.read(folder), self.options.model_dump(mode="json")
         selected = Path(runs[-1].selected).stem == self.options.selection
         if found and selected and self._same(folder) and found.settings.items() <= stated.items():
+            self._keep_golden_apart(self.options.work / runs[-1].selected, found)
             self.say(f"the student of the last run → {folder}")
             self.lineage.candidate = Done(folder, found, skipped=True)
+
+    def _keep_golden_apart(self, selected: Path, student: StageManifest) -> None:
+        """The golden set may have been renewed since the fit, which was kept from the old one.
+
+        Raises LeakageError where the student learned from what is to score it.
+        """
+        if student.inputs.get("golden") == stage.fingerprint_of(self.options.golden):
+            return
+        from trainer.choose import read_examples  # noqa: PLC0415  (lazy: brings the classifier)
+
+        sources = self.lineage.sources
+        sources.firewall.check([*read_examples(selected), *sources.labelled])
 
     def _same(self, student: Path) -> bool:
         """Whether the run of `student` had the settings that a version tells of."""
@@ -95,8 +108,10 @@ class Recipe:
             done = collect.collect(self._connection, self.options, known)
             if isinstance(done, Waiting):
                 least = self.options.min_samples
+                most = "" if done.exact else "at most "
                 self.say(
-                    f"collect: {done.count} samples wait, {least} are needed; nothing consumed"
+                    f"collect: {most}{done.count} samples wait, {least} are needed; "
+                    "nothing consumed"
                 )
                 return done
             self.lineage.told(done)

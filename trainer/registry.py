@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import orjson
 from pydantic import ValidationError
 
+from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
 from trainer import lock
 from trainer.depot import Depot, RegistryError, in_one_line
@@ -58,6 +59,16 @@ class Registry:
     def is_withdrawn(self, alias: str, version: str) -> bool:
         """Whether `alias` was rolled back from `version`. Raises RegistryError."""
         return self._depot.exists(self._withdrawn(alias, version))
+
+    def withdrawn_as(self, alias: str, stated: ModelManifest) -> str | None:
+        """The version that `alias` was rolled back from and that is the model of `stated`.
+
+        By its weights and its tokenizer: a graph that was made anew makes another version, and the
+        same model. Raises RegistryError.
+        """
+        names = self._depot.names(f"{self._depot.root}/withdrawn/{alias}")
+        same = (each for each in names if self.versions.is_model(each, stated))
+        return stated.version if stated.version in names else next(same, None)
 
     def withdraw(self, alias: str, version: str) -> None:
         """Remember that `alias` goes back from `version`. Raises RegistryError."""

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 import structlog
 from aiokafka.errors import KafkaError
+from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.combining import OrTrigger
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
@@ -191,19 +193,20 @@ class Runs:
                 self._process.terminate()
 
 
+def one_at_a_time(turn: Callable[[], object], when: BaseTrigger) -> BackgroundScheduler:
+    """A scheduler of turns. One that falls due in another waits for its end; more are missed."""
+    scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(1)}, timezone=UTC)
+    scheduler.add_job(turn, when, max_instances=2, coalesce=True, misfire_grace_time=None)
+    return scheduler
+
+
 def serve(options: TrainerSettings, connection: dict[str, Any]) -> int:
     """Run at each turn until SIGTERM or SIGINT. Raises SettingsError for a bad expression."""
     when = trigger(options)
     stopped = threading.Event()
     runs = Runs(stopped)
-    scheduler = BackgroundScheduler(timezone=UTC)
-    # One at a time; what was missed meanwhile is made up for once.
-    scheduler.add_job(
-        Turns(options, lambda: waiting(connection, options, stopped), runs.start),
-        when,
-        max_instances=1,
-        coalesce=True,
-        misfire_grace_time=None,
+    scheduler = one_at_a_time(
+        Turns(options, lambda: waiting(connection, options, stopped), runs.start), when
     )
 
     for number in (signal.SIGTERM, signal.SIGINT):

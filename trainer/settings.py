@@ -13,6 +13,7 @@ from worker.settings import ENV_FILE, SettingsError, Topic
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
 # Not the worker's, which wants an owner: a fit may start from bert-base-uncased.
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+TAKEN: Final = ("aliases", "withdrawn")  # beside the models in a registry
 
 Share = Annotated[float, Field(ge=0, le=1)]
 
@@ -119,6 +120,13 @@ class TrainerSettings(BaseSettings):
     def _named(cls, value: Path | str) -> Path | str:
         if not str(value):  # to Path, the current folder
             raise ValueError("name a folder")
+        return value
+
+    @field_validator("name")
+    @classmethod
+    def _free(cls, value: str) -> str:
+        if value in TAKEN:
+            raise ValueError(f"{value} is a folder of every registry; name the model otherwise")
         return value
 
     @model_validator(mode="after")

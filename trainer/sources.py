@@ -81,13 +81,20 @@ class Sources:
         return texts
 
     @cached_property
+    def offered(self) -> list[Text]:
+        """What came in: new samples, and the file of unlabelled texts. Raises DataError."""
+        collected = (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled)
+        return [
+            Text(row["id"], row["text"])
+            for path in ((self._texts,) if self._texts else collected)
+            if path is not None
+            for row in dataset.read_stream(path)
+        ]
+
+    @cached_property
     def stream(self) -> list[Text]:
         """Everything that nobody labelled, each text under an id of its own. Raises DataError."""
-        rows = [] if self._texts else self.replay()
-        collected = (*(each / SAMPLES for each in self.snapshots), self.options.unlabelled)
-        for path in (self._texts,) if self._texts else collected:
-            if path is not None:
-                rows += [Text(row["id"], row["text"]) for row in dataset.read_stream(path)]
+        rows = [*([] if self._texts else self.replay()), *self.offered]
         once: dict[str, Text] = {}
         for row in rows:
             if row.text.strip():
@@ -110,6 +117,14 @@ class Sources:
         """The review samples of every snapshot, used or not."""
         folders = history.snapshots(self.options.work)
         return [row for each in folders for row in tables.read(each / SAMPLES)]
+
+    def replayed_ids(self) -> set[str]:
+        """Of what an earlier run selected, the ids of what is only here since: replay.
+
+        A file of unlabelled texts is offered each time, and what is in it is as new as ever.
+        """
+        offered = {row.text for row in self.offered}
+        return {row.id for row in self.replay() if row.text not in offered}
 
     def replay(self) -> list[Text]:
         """What an earlier run selected, to be labelled anew."""

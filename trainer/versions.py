@@ -1,6 +1,7 @@
 """The versions of a model: each uploaded whole, its `manifest.json` last, and never changed."""
 
 import hashlib
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +15,8 @@ from schemas.manifest import Int8Check, ModelManifest
 from trainer import damage
 from trainer.depot import Depot, RegistryError, in_one_line
 
+VERSION: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{8}")  # as `state` names them
+ENGINES: Final = "engines/"  # the graphs of a version, as `worker.engines.kept` keeps them
 BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
 CHECKING: Final[dict[str, Any]] = {"desc": "check the version", "unit": "file", "delay": 1.0}
 
@@ -60,6 +63,11 @@ class Versions:
             raise RegistryError(f"{found}; restore that file from a copy, or name another version")
         self._sound.add(version)
 
+    def is_model(self, version: str, stated: ModelManifest) -> bool:
+        """Whether `version` is there and is that model, whatever graphs. Raises RegistryError."""
+        kept = self._stated(version) if self.has(version) else None
+        return kept is not None and _model(kept) == _model(stated)
+
     def put(self, folder: Path, stated: ModelManifest) -> None:
         """Upload a version, with a bar, unless it is there and sound.
 
@@ -81,10 +89,11 @@ class Versions:
     def clean(self) -> None:
         """Remove half-written versions. Raises RegistryError.
 
-        No alias can point at them, since their manifest is missing.
+        No alias can point at them, since their manifest is missing. What is called otherwise is
+        not ours: the registry may lie where other things do.
         """
         for name in self._depot.names(self._root):
-            if not self.has(name):
+            if VERSION.fullmatch(name) and not self.has(name):
                 with in_one_line(f"{self._root} cannot be cleaned"):
                     self._depot.clear(self._folder(name))
 
@@ -135,6 +144,11 @@ class Versions:
 
     def _manifest(self, version: str) -> str:
         return f"{self._folder(version)}/{manifest.FILE_NAME}"
+
+
+def _model(stated: ModelManifest) -> dict[str, Any]:
+    """The files of a version but for its graphs."""
+    return {name: each for name, each in stated.files.items() if not name.startswith(ENGINES)}
 
 
 def state(  # noqa: PLR0913  (what a manifest states)

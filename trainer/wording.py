@@ -66,7 +66,7 @@ def production(facts: Facts) -> list[str]:
 
 
 def _served(facts: Facts) -> list[str]:
-    names = ["the serving model", *["another model"] * len(facts.served)]
+    names = ["the champion before this run", *["another model"] * len(facts.served)]
     return [
         f"accuracy of {name}, {one.version}, over all messages: {_accuracy(one)}"
         for name, one in zip(names, facts.served, strict=False)

@@ -14,6 +14,7 @@ from worker import kafka, reach, registry, topics
 from worker.classifier import Classifier
 from worker.config import ModelError
 from worker.engines import EngineError, InferenceError
+from worker.limits import TooLargeError
 from worker.metrics import Metrics
 from worker.registry import FetchError
 
@@ -47,7 +48,8 @@ def try_out(classifier: Classifier) -> None:
 class Promotions:
     """Watches an alias of a registry; a bad model is refused and the old one serves on.
 
-    One that cannot be fetched is tried again at each look.
+    One that cannot be fetched, or has no room now, is tried again at each look, and a refused one
+    once it is told of again.
     """
 
     def __init__(
@@ -87,10 +89,10 @@ class Promotions:
             return serving
         try:
             classifier = await asyncio.to_thread(self._take_up, promotion)
-        except FetchError as error:
+        except (FetchError, TooLargeError) as error:
             self._metrics.model_refusals.inc()
             log.warning(
-                "promoted model cannot be fetched; the old one serves on until the next look",
+                "promoted model cannot be had now; the old one serves on until the next look",
                 version=promotion.version,
                 error=str(error),
             )
@@ -157,6 +159,7 @@ class Promotions:
             if late:
                 self._heard.set()
             async for _ in consumer:
+                self._refused = None  # told of again, it may have been mended
                 self._heard.set()
         finally:
             await kafka.stop(consumer)

@@ -58,8 +58,9 @@ def read_alias(spec: str) -> ModelPromotion:
     try:
         with fsspec.open(path, "rb") as file:
             return ModelPromotion.model_validate_json(file.read())
-    except storage.errors(ValueError, ImportError) as error:
-        raise ModelError(f"the alias {path} cannot be read: {first_line(error)}") from error
+    except storage.errors(ValueError, TypeError, ImportError) as error:
+        shown = storage.without_password(path)
+        raise ModelError(f"the alias {shown} cannot be read: {first_line(error)}") from error
 
 
 def fetch(promotion: ModelPromotion, cache: Path | None = None) -> Resolved:
@@ -98,7 +99,7 @@ def _get(promotion: ModelPromotion, folder: Path) -> None:
         _check(folder, promotion.sha256)
     except storage.errors() as error:
         raise FetchError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
-    except (ValueError, ImportError) as error:
+    except (ValueError, TypeError, ImportError) as error:
         raise ModelError(f"{promotion.uri} cannot be fetched: {first_line(error)}") from error
 
 

@@ -1,5 +1,6 @@
 """What goes wrong where models are kept, whichever library stands behind a URL."""
 
+import re
 import sys
 from typing import Final
 
@@ -14,6 +15,14 @@ FOREIGN: Final = (
     ("google.auth.exceptions", "GoogleAuthError"),
     ("paramiko.ssh_exception", "SSHException"),  # sftp
 )
+
+
+PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown: of `user:password@host` the user is left."""
+    return PASSWORD.sub(r"\1@", url)
 
 
 def errors(*others: type[Exception]) -> tuple[type[Exception], ...]:

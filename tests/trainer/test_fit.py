@@ -387,6 +387,17 @@ def test_patience_is_in_epochs_where_checkpoints_fall_into_the_middle_of_them(
     assert found.steps == 2 + 2 * 4  # the first look is the best, then two epochs of four steps
 
 
+def test_a_fit_shorter_than_the_steps_to_a_checkpoint_is_looked_at_each_epoch(
+    tmp_path: Path, options: TrainerSettings
+) -> None:
+    seldom = options.model_copy(update={"epochs": 3, "checkpoint_steps": 500})
+    rows = select.human(chat(60, 1))
+    (tmp_path / "fit").mkdir()
+    found = fit.fit(Job(options.teacher, rows, rows, seldom, 3e-3), tmp_path / "fit")
+    assert [entry["step"] for entry in found.curve if "eval_macro_f1" in entry] == [4, 8, 12]
+    assert found.macro_f1 > 0
+
+
 @pytest.mark.parametrize("share", [0.5, 1.5], ids=["the model", "the optimizer"])
 def test_a_disk_that_is_full_in_the_middle_of_a_fit_is_one_line_and_it_goes_on_later(
     tmp_path: Path, tiny_model: Path, options: TrainerSettings, share: float

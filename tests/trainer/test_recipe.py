@@ -11,6 +11,7 @@ from schemas.promotion import ModelPromotion
 from trainer import __main__ as program
 from trainer import (
     base,
+    dataset,
     evaluate,
     facts,
     history,
@@ -452,6 +453,49 @@ def test_what_was_compared_first_is_what_is_promoted_later(
     student = rehearsed.student.folder / "model/model.safetensors"
     assert shipped.read_bytes() == student.read_bytes()
     assert len(list((given.work / "finetune").glob("[!.]*"))) == 1
+
+
+def test_a_golden_set_renewed_since_the_run_is_kept_apart_from_what_its_student_learned(
+    tmp_path: Path, given: TrainerSettings
+) -> None:
+    Recipe(given, print, {}).run(collecting=False, promoting=False)
+    kept = history.read(given.work)[-1]
+    golden = dataset.read_golden(given.golden)
+    learned = tables.read(given.work / kept.selected)[0]["text"]
+    for text, leaks in ((learned, True), ("아무도 배우지 않은 새로운 글", False)):
+        renewed = tsv(tmp_path / f"{leaks}.tsv", [*golden, Labelled("new", text, "기쁨")])
+        recipe = Recipe(given.model_copy(update={"golden": renewed}), print, {})
+        if leaks:
+            with pytest.raises(LeakageError):
+                recipe.promote()
+            assert Registry(given.registry, given.name).alias("champion") is None
+        else:
+            outcome = recipe.promote()
+            found = facts.read(facts.folder(given.work, outcome.student.folder.name))
+            assert found.after.items == len(golden) + 1
+            assert found.verdict == "promote"
+
+
+def test_what_is_offered_again_is_no_replay(tmp_path: Path, given: TrainerSettings) -> None:
+    rows = [
+        {"id": f"{number}", "text": text, "origin": "new"}
+        for number, text in enumerate(("옛 글", "늘 있는 글"))
+    ]
+    given.work.mkdir()
+    tables.write(given.work / "selected.parquet", rows)
+    history.add(
+        given.work,
+        Run(
+            snapshots=["used"],
+            selected="selected.parquet",
+            student="finetune/1",
+            verdict="promote",
+            version=None,
+        ),
+    )
+    unlabelled = tsv(tmp_path / "always.tsv", [Labelled("u1", "늘 있는 글", "기쁨")])
+    sources = Sources(given.model_copy(update={"unlabelled": unlabelled}))
+    assert sources.replayed_ids() == {"0"}
 
 
 def test_a_snapshot_that_was_changed_is_one_line(given: TrainerSettings) -> None:

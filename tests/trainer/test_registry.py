@@ -9,7 +9,7 @@ import pytest
 
 from schemas.promotion import ModelPromotion
 from trainer import promote
-from trainer.depot import RegistryError
+from trainer.depot import Depot, RegistryError
 from trainer.registry import Registry
 from trainer.settings import TrainerSettings
 from worker import parts
@@ -104,6 +104,31 @@ def test_a_kind_of_registry_that_is_not_installed_is_one_line(
     with pytest.raises(SettingsError, match="TRAINER_REGISTRY: nosuch") as caught:
         put(tiny_model, bad)
     assert "\n" not in str(caught.value)
+
+
+def test_workers_are_told_of_the_whole_url_but_for_its_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What sftp's file system makes of a path has no host."""
+    files = fsspec.filesystem("memory")
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lambda _: (files, "/srv/models"))
+    depot = Depot("sftp://maum:secret@host:22/srv/models/")
+    assert depot.uri("/srv/models/maum/1") == "sftp://maum@host:22/srv/models/maum/1"
+
+
+def test_a_url_that_lacks_what_its_store_needs_is_one_line(
+    tiny_model: Path, given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promotion = put(tiny_model, given)
+
+    def lacking(_: str) -> None:
+        raise TypeError("missing 1 required positional argument: 'host'")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", lacking)
+    with pytest.raises(ModelError, match="cannot be fetched: TypeError"):
+        workers.fetch(promotion.model_copy(update={"sha256": "0" * 64}))
+    with pytest.raises(SettingsError, match="TRAINER_REGISTRY: sftp:///srv cannot be opened"):
+        Depot("sftp:///srv")
 
 
 async def test_an_object_store_that_is_away_is_one_line_and_the_worker_serves_on(

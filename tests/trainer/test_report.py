@@ -127,7 +127,7 @@ def test_each_stage_stands_with_its_fingerprint_and_what_it_was_made_from() -> N
 
 def test_the_report_says_of_each_model_how_many_labels_its_accuracy_is_from() -> None:
     told = [
-        ("the serving model, v3", "no human labels of its answers yet"),
+        ("the champion before this run, v3", "no human labels of its answers yet"),
         ("another model, v2", "0.811 (0.702 to 0.903) from 40 human labels (12 of the random"),
         ("another model, v1", "7 human labels (7 of the random stratum) are too few; 30 are"),
     ]

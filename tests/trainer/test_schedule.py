@@ -13,6 +13,7 @@ from time import monotonic, sleep
 from typing import TypeVar
 
 import pytest
+from apscheduler.triggers.base import BaseTrigger
 from structlog.testing import capture_logs
 
 from deploy.process import free_port
@@ -281,6 +282,39 @@ def wait_for(what: Callable[[], T | None], seconds: float = 120.0) -> T:
         assert monotonic() < deadline
         sleep(0.1)
     return found
+
+
+class Twice(BaseTrigger):  # type: ignore[misc]  # apscheduler is untyped
+    """Due now, and a tenth of a second later."""
+
+    def __init__(self) -> None:
+        self.due = [datetime.now(UTC) + timedelta(seconds=seconds) for seconds in (0, 0.1)]
+
+    def get_next_fire_time(self, previous: datetime | None, _: datetime) -> datetime | None:
+        return next((each for each in self.due if previous is None or each > previous), None)
+
+
+def test_a_turn_that_falls_due_while_a_run_is_at_work_comes_after_it() -> None:
+    at_work, begun, go_on = [0], list[int](), threading.Semaphore(0)
+
+    def turn() -> None:
+        at_work[0] += 1
+        begun.append(at_work[0])
+        go_on.acquire(timeout=60)
+        at_work[0] -= 1
+
+    scheduler = schedule.one_at_a_time(turn, Twice())
+    scheduler.start()
+    try:
+        wait_for(lambda: begun)
+        wait_for(lambda: not scheduler.get_jobs())  # both fell due
+        assert begun == [1]
+        go_on.release()
+        wait_for(lambda: len(begun) == 2)
+        assert begun == [1, 1]
+    finally:
+        go_on.release()
+        scheduler.shutdown()
 
 
 def child_of(scheduler: int) -> int | None:

@@ -82,6 +82,7 @@ def test_help_lists_every_command_and_setting_and_loads_nothing_heavy() -> None:
         ("trainer_epoch", "3", "trainer_epoch: unknown setting; did you mean TRAINER_EPOCHS?"),
         ("TRAINER_SELECTION", "all", "TRAINER_SELECTION: Input should be 'seed' or 'calibrated'"),
         ("TRAINER_HUMAN_SHARE", "0.9", "TRAINER_HUMAN_SHARE and TRAINER_REPLAY_SHARE together"),
+        ("TRAINER_NAME", "aliases", "TRAINER_NAME: aliases is a folder of every"),
         ("TRAINER_REVIEW_TOPIC", "no spaces", "TRAINER_REVIEW_TOPIC: String should match"),
     ],
 )

@@ -1,6 +1,7 @@
 """A version is there whole or not at all, and its files are what its manifest says."""
 
 import json
+import shutil
 from pathlib import Path
 
 import fsspec
@@ -54,11 +55,31 @@ def test_a_half_written_version_is_ignored_and_cleaned(
     half = Path(options.registry) / "maum" / "2026.11.01-00000000"
     half.mkdir(parents=True)
     (half / "model.safetensors").write_bytes(b"half")
+    others = half.parent / ".git"  # somebody's folder that has the model's name
+    others.mkdir()
     store = Registry(options.registry, options.name)
     assert store.versions.names() == []
     put(tiny_model, options)
     assert not half.exists()
+    assert others.exists()
     assert len(store.versions.names()) == 1
+
+
+def test_a_model_that_was_rolled_back_from_is_known_whatever_graphs_it_comes_with(
+    tiny_model: Path, tmp_path: Path, given: TrainerSettings
+) -> None:
+    store, first = Registry(given.registry, given.name), put(tiny_model, given)
+    store.withdraw("champion", first.version)
+    again, other = (Path(shutil.copytree(tiny_model, tmp_path / name)) for name in ("a", "b"))
+    (again / "engines").mkdir()
+    (again / "engines" / "int8.onnx").write_bytes(b"made anew")
+    (other / "config.json").write_text((other / "config.json").read_text() + " ")
+    states = [
+        promote.state(each, given, made_at="2026-11-24T04:00:00.000Z", metrics={})
+        for each in (again, other)
+    ]
+    assert states[0].version != first.version
+    assert [store.withdrawn_as("champion", each) for each in states] == [first.version, None]
 
 
 def test_a_changed_file_of_a_version_is_refused_by_the_worker(

@@ -14,9 +14,11 @@ from onnx import TensorProto, helper
 from structlog.testing import capture_logs
 
 from schemas.manifest import Int8Check
-from worker import parts, promotions, topics
+from schemas.promotion import ModelPromotion
+from worker import kafka, parts, promotions, topics
 from worker.classifier import Classifier
 from worker.engines import kept
+from worker.limits import TooLargeError
 from worker.metrics import Metrics
 from worker.promotions import Promotions
 from worker.settings import WorkerSettings
@@ -167,6 +169,63 @@ async def test_one_that_cannot_be_fetched_is_told_counted_and_tried_again(
     assert "cannot be fetched" in warning["error"]
     await watcher._look(serving)
     assert [each.model.version for each in swapped] == ["7"]
+
+
+async def test_one_that_has_no_room_now_is_tried_again(
+    model: Path, options: WorkerSettings
+) -> None:
+    spec = promote(model, model.parents[1])
+    full, swapped = [True], list[Classifier]()
+
+    def load(version: ModelPromotion) -> Classifier:
+        if full.pop():
+            raise TooLargeError("no room")
+        return parts.promoted(options, version)
+
+    watcher = Promotions(spec, load, swapped.append, Metrics(), 1.0)
+    assert await watcher._look("old") == "old"
+    full.append(False)
+    await watcher._look("old")
+    assert [each.model.version for each in swapped] == ["7"]
+
+
+async def test_a_refused_one_is_tried_again_when_it_is_told_of_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Told:
+        """A consumer that reads one record."""
+
+        def __init__(self, **_: object) -> None:
+            self.records = iter([b"{}"])
+
+        async def start(self) -> None:
+            pass
+
+        def assign(self, _: object) -> None:
+            pass
+
+        async def seek_to_end(self) -> None:
+            pass
+
+        def __aiter__(self) -> "Told":
+            return self
+
+        async def __anext__(self) -> bytes:
+            for record in self.records:
+                return record
+            raise KafkaError
+
+    async def stop(_: object) -> None:
+        pass
+
+    monkeypatch.setattr(promotions, "AIOKafkaConsumer", Told)
+    monkeypatch.setattr(kafka, "stop", stop)
+    watcher = Promotions("registry:none", none, void, Metrics(), poll_seconds=HOUR)
+    watcher._refused = "0" * 64
+    with pytest.raises(KafkaError):
+        await watcher._listen({}, "models", 1, late=False)
+    assert watcher._heard.is_set()
+    assert watcher._refused is None
 
 
 def ship(model: Path, graph: bytes) -> None:
