@@ -1,30 +1,71 @@
 """What more of everything costs a message: backlog, partitions, rooms."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from statistics import median
 from time import monotonic
 from typing import Final
 
 from bench.classify import Row
 from bench.stream import INSTANT, WORKER, Stream, distinct, message, process, rate, resident
+from bench.targets import MANY, NOT_MEASURED, PEAK
 from deploy import broker
+from deploy.kafka.cluster import Cluster
+from deploy.kafka.jars import java
 
 BACKLOGS: Final = (1_000, 1_000_000)
 PARTITIONS: Final = (4, 64)
 ROOMS: Final = (16, 16_384)
 MESSAGES: Final = 60_000
+CLUSTER: Final = f"{PEAK}; Apache Kafka"  # or whatever brokers are given
+EMBEDDED: Final = f"{PEAK}; embedded broker"
 WATCHED_SECONDS: Final = 25.0
 GLANCE_SECONDS: Final = 0.1
+
+Running = Callable[[], AbstractContextManager[str]]
 
 
 def run(texts: list[str], rounds: int) -> list[Row]:
     """A row a question; medians of the rounds, but memory is watched once."""
     return [
-        compare("resident memory at its peak, MB, messages behind", BACKLOGS, memory(texts), 1),
+        *(
+            compare(name, BACKLOGS, memory(texts, running), 1) if running else unknown(name)
+            for name, running in brokers().items()
+        ),
         compare("µs of CPU a message, partitions", PARTITIONS, partitions(texts), rounds),
         compare("µs of CPU a message, rooms", ROOMS, rooms(texts), rounds),
     ]
+
+
+def brokers() -> dict[str, Running | None]:
+    """What memory is watched on, by what its row says of it; None where that can't be had here."""
+    if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        return {CLUSTER: broker.running, EMBEDDED: None}
+    try:
+        java()
+    except broker.BrokerError:
+        return {CLUSTER: None, EMBEDDED: broker.running}
+    return {CLUSTER: three_brokers, EMBEDDED: broker.running}
+
+
+@contextmanager
+def three_brokers() -> Iterator[str]:
+    """Apache Kafka, which answers a fetch with no more than it is asked for."""
+    cluster = Cluster()
+    try:
+        asyncio.run(cluster.start())
+        yield cluster.bootstrap_servers
+    finally:
+        cluster.stop()
+
+
+def unknown(what: str) -> Row:
+    """The row of what could not be measured."""
+    few, many = (f"{size:,}" for size in BACKLOGS)
+    row: Row = {"what, by number of": what, "few": few, "many": many}
+    return row | dict.fromkeys(("with few", "with many", MANY), NOT_MEASURED)
 
 
 def compare(what: str, sizes: tuple[int, int], measure: Callable[[int], float], rounds: int) -> Row:
@@ -41,11 +82,11 @@ def compare(what: str, sizes: tuple[int, int], measure: Callable[[int], float], 
         "many": f"{many:,}",
         "with few": median(found[few]),
         "with many": median(found[many]),
-        "many over few": median(large / small for small, large in pairs),
+        MANY: median(large / small for small, large in pairs),
     }
 
 
-def memory(texts: list[str]) -> Callable[[int], float]:
+def memory(texts: list[str], running: Running) -> Callable[[int], float]:
     """Megabytes of the worker as it comes, bundled model, with so many messages behind."""
 
     async def measure(servers: str, behind: int) -> float:
@@ -61,7 +102,7 @@ def memory(texts: list[str]) -> Callable[[int], float]:
                 peak = max(peak, resident(worker.pid))
         return peak / 1e6
 
-    return lambda behind: _with_a_broker(lambda servers: measure(servers, behind))
+    return lambda behind: _with_a_broker(lambda servers: measure(servers, behind), running)
 
 
 def partitions(texts: list[str]) -> Callable[[int], float]:
@@ -93,6 +134,8 @@ async def _cost(stream: Stream, messages: list[bytes], rooms: int = 1024) -> flo
         return (await rate(stream.servers, group, len(messages), worker)).cost
 
 
-def _with_a_broker(measure: Callable[[str], Coroutine[None, None, float]]) -> float:
-    with broker.running() as servers:
+def _with_a_broker(
+    measure: Callable[[str], Coroutine[None, None, float]], running: Running = broker.running
+) -> float:
+    with running() as servers:
         return asyncio.run(measure(servers))

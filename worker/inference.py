@@ -73,6 +73,11 @@ class Inference:
         self._tokenizing_since: float | None = None
 
     @property
+    def max_batch_tokens(self) -> int:
+        """Padded tokens of a batch, at most."""
+        return self._batcher.max_batch_tokens
+
+    @property
     def busy_since(self) -> float | None:
         """Since when, by the clock, a thread owes us something; None where none does."""
         owed = [each for each in (self._device_since, self._tokenizing_since) if each is not None]

@@ -15,7 +15,7 @@ import structlog
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from schemas.deadletter import Reason
-from worker import codec, kafka
+from worker import codec, kafka, room
 from worker.classifier import ModelId, Tokenized
 from worker.codec import Chat, DecodeError, Record
 from worker.consumer import Fetched, Source
@@ -98,7 +98,8 @@ class Pipeline:
             fenced_backoff=settings.session_timeout_ms * 0.3 / 1000,
         )
         self._lanes = Lanes(source, publisher, limits, metrics, wall_clock, traces)
-        self._room = Room(source, self._lanes, metrics, settings.max_queue_tokens)
+        limit = settings.max_queue_tokens or room.default(inference.max_batch_tokens)
+        self._room = Room(source, self._lanes, metrics, limit)
         self._housekeeping = Housekeeping(source, self._lanes, metrics)
         self._stopping = asyncio.Event()
         self._queueing: asyncio.Future[None] | None = None  # what is being tokenised

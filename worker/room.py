@@ -13,7 +13,14 @@ from worker.lanes import Lanes
 from worker.metrics import Metrics
 
 PATIENCE_SECONDS: Final = 1.0  # with a full queue, before partitions pause
+BATCHES: Final = 4  # of the device: as many as may be queued, where no other limit is set,
+LEAST: Final = 16_384  # but so many tokens at least: a transaction takes its time on any device
 LEFT: Final = 4  # one part in so many of the limit is for those that move, whatever others hold
+
+
+def default(batch_tokens: int) -> int:
+    """The limit in tokens, by what the device takes at a time."""
+    return max(LEAST, BATCHES * batch_tokens)
 
 
 class Room:

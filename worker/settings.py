@@ -133,10 +133,10 @@ class WorkerSettings(BaseSettings):
         "0: strictly oldest first (more padding)",
     )
     max_queue_tokens: int = Field(
-        65_536,
-        ge=1,
-        description="tokens admitted and not yet committed before partitions pause; "
-        "raise it for a fast model on a slow cluster",
+        0,
+        ge=0,
+        description="tokens admitted and not yet committed before partitions pause; 0: four full "
+        "batches, 16,384 at least; raise it for a fast model on a slow cluster",
     )
     cache_entries: int = Field(
         20_000,

@@ -23,6 +23,8 @@ from bench.__main__ import (
 )
 from bench.classify import PRECISIONS, CannotRunError, Row
 from bench.load import Seen, Step
+from bench.targets import MANY, NOT_MEASURED
+from deploy.broker import BrokerError
 from tests.worker.fakes import Clock
 
 
@@ -269,7 +271,7 @@ def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatc
     taken: dict[str, int] = {}
     for name in ("memory", "partitions", "rooms"):
 
-        def measure(_: list[str], name: str = name) -> Callable[[int], float]:
+        def measure(*_: object, name: str = name) -> Callable[[int], float]:
             def once(size: int) -> float:
                 taken[name] = taken.get(name, 0) + 1
                 return float(size)
@@ -277,8 +279,24 @@ def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatc
             return once
 
         monkeypatch.setattr(scale, name, measure)
+    monkeypatch.setattr(scale, "java", lambda: "java")
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     scale.run([], 5)
-    assert taken == {"memory": 2, "partitions": 2 * 5, "rooms": 2 * 5}
+    assert taken == {"memory": 2 * 2, "partitions": 2 * 5, "rooms": 2 * 5}
+
+
+def test_memory_is_not_measured_on_apache_kafka_where_there_is_no_java(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def no_java() -> str:
+        raise BrokerError("there is none")
+
+    monkeypatch.setattr(scale, "java", no_java)
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    assert [bool(running) for running in scale.brokers().values()] == [False, True]
+    assert scale.unknown(scale.CLUSTER)[MANY] == NOT_MEASURED
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "somewhere:9092")
+    assert [bool(running) for running in scale.brokers().values()] == [True, False]
 
 
 def test_the_swaps_of_all_rounds_are_added_up_and_the_longest_gap_is_told() -> None:

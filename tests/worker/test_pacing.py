@@ -13,6 +13,7 @@ class Fetcher:
     """What the pause is remembered on."""
 
     maum_pause = 0.0
+    maum_heard: float
 
 
 def asked(
@@ -40,6 +41,20 @@ async def test_after_answers_that_held_nothing_there_are_longer_and_longer_pause
     assert all(pause >= least for pause, least in zip(pauses, shortest, strict=True))
     assert await asked(monkeypatch, fetcher, found=True) is True
     assert fetcher.maum_pause == 0
+
+
+@pytest.mark.parametrize(
+    ("silence", "pause"),
+    [(0.1, pacing.SHORT), (0.5, 0.5 * pacing.PART), (60.0, pacing.LONGEST)],
+)
+async def test_a_longer_silence_makes_longer_pauses_but_only_a_small_part_of_itself(
+    silence: float, pause: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetcher = Fetcher()
+    fetcher.maum_pause = pacing.SHORT
+    fetcher.maum_heard = asyncio.get_running_loop().time() - silence
+    await asked(monkeypatch, fetcher, found=False)
+    assert fetcher.maum_pause == pytest.approx(pause, rel=0.1)
 
 
 async def test_after_records_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,10 @@ async def test_a_partition_that_begins_anew_takes_no_more_than_it_tries_again_wi
         assert not source.paused
 
 
+def test_a_queue_holds_several_batches_of_any_device() -> None:
+    assert [rooms.default(batch) for batch in (1_024, 16_384)] == [16_384, 65_536]
+
+
 async def test_a_queue_of_one_token_takes_a_message_after_the_other() -> None:
     async with running(FakeSource(), max_queue_tokens=1) as worker:
         for offset in range(3):
