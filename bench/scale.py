@@ -10,17 +10,15 @@ from typing import Final
 
 from bench.classify import Row
 from bench.stream import INSTANT, WORKER, Stream, distinct, message, process, rate, resident
-from bench.targets import MANY, NOT_MEASURED, PEAK
+from bench.targets import CLUSTER, EMBEDDED, MANY, NOT_MEASURED
 from deploy import broker
-from deploy.kafka.cluster import Cluster
-from deploy.kafka.jars import java
+from deploy.kafka import cluster
+from deploy.kafka.jars import classpath
 
 BACKLOGS: Final = (1_000, 1_000_000)
 PARTITIONS: Final = (4, 64)
 ROOMS: Final = (16, 16_384)
 MESSAGES: Final = 60_000
-CLUSTER: Final = f"{PEAK}; Apache Kafka"  # or whatever brokers are given
-EMBEDDED: Final = f"{PEAK}; embedded broker"
 WATCHED_SECONDS: Final = 25.0
 GLANCE_SECONDS: Final = 0.1
 
@@ -44,7 +42,7 @@ def brokers() -> dict[str, Running | None]:
     if os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         return {CLUSTER: broker.running, EMBEDDED: None}
     try:
-        java()
+        classpath()
     except broker.BrokerError:
         return {CLUSTER: None, EMBEDDED: broker.running}
     return {CLUSTER: three_brokers, EMBEDDED: broker.running}
@@ -53,12 +51,8 @@ def brokers() -> dict[str, Running | None]:
 @contextmanager
 def three_brokers() -> Iterator[str]:
     """Apache Kafka, which answers a fetch with no more than it is asked for."""
-    cluster = Cluster()
-    try:
-        asyncio.run(cluster.start())
-        yield cluster.bootstrap_servers
-    finally:
-        cluster.stop()
+    with cluster.running() as brokers:
+        yield brokers.bootstrap_servers
 
 
 def unknown(what: str) -> Row:

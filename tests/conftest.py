@@ -1,6 +1,5 @@
 """`--apache`: on three brokers of Apache Kafka, the fault matrix as well."""
 
-import asyncio
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +8,7 @@ import pytest
 import structlog
 
 from deploy import broker
+from deploy.kafka import cluster
 from deploy.kafka.cluster import Cluster
 
 
@@ -39,12 +39,8 @@ def apache(request: pytest.FixtureRequest) -> Iterator[Cluster | None]:
     if not request.config.getoption("--apache"):
         yield None
         return
-    cluster = Cluster()
-    try:
-        asyncio.run(cluster.start())
-        yield cluster
-    finally:
-        cluster.stop()
+    with cluster.running() as running:
+        yield running
 
 
 @pytest.fixture

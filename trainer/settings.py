@@ -9,6 +9,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.tables import KINDS
 from worker.settings import ENV_FILE, SettingsError, Topic
+from worker.storage import without_password
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
 # Not the worker's, which wants an owner: a fit may start from bert-base-uncased.
@@ -178,7 +179,7 @@ def _no_store(url: str) -> str | None:
             if mark:
                 get_filesystem_class(kind)
     except (ImportError, ValueError) as error:
-        return f"{url} cannot be opened: {error}"
+        return f"{without_password(url)} cannot be opened: {error}"
     return None
 
 

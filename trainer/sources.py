@@ -119,7 +119,7 @@ class Sources:
         return [row for each in folders for row in tables.read(each / SAMPLES)]
 
     def replayed_ids(self) -> set[str]:
-        """Of what an earlier run selected, the ids of what is only here since: replay.
+        """Of what an earlier run selected, the ids of what nothing offers any more: replay.
 
         A file of unlabelled texts is offered each time, and what is in it is as new as ever.
         """

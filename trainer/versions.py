@@ -14,9 +14,9 @@ from schemas import manifest
 from schemas.manifest import Int8Check, ModelManifest
 from trainer import damage
 from trainer.depot import Depot, RegistryError, in_one_line
+from worker.engines import kept
 
 VERSION: Final = re.compile(r"\d{4}\.\d{2}\.\d{2}-[0-9a-f]{8}")  # as `state` names them
-ENGINES: Final = "engines/"  # the graphs of a version, as `worker.engines.kept` keeps them
 BAR: Final[dict[str, Any]] = {"desc": "promote", "unit": "B", "unit_scale": True}
 CHECKING: Final[dict[str, Any]] = {"desc": "check the version", "unit": "file", "delay": 1.0}
 
@@ -65,8 +65,8 @@ class Versions:
 
     def is_model(self, version: str, stated: ModelManifest) -> bool:
         """Whether `version` is there and is that model, whatever graphs. Raises RegistryError."""
-        kept = self._stated(version) if self.has(version) else None
-        return kept is not None and _model(kept) == _model(stated)
+        there = self._stated(version) if self.has(version) else None
+        return there is not None and _model(there) == _model(stated)
 
     def put(self, folder: Path, stated: ModelManifest) -> None:
         """Upload a version, with a bar, unless it is there and sound.
@@ -79,9 +79,9 @@ class Versions:
         if not self.has(version):
             self._upload(folder, stated)
         elif self._damage(version):
-            kept = self._stated(version)
+            there = self._stated(version)
             # Aliases know a manifest by its hash: one that states the same files stays as it is.
-            self._upload(folder, kept if kept and kept.files == stated.files else stated)
+            self._upload(folder, there if there and there.files == stated.files else stated)
         else:
             self._sound.add(version)
         self.require(version)
@@ -148,7 +148,8 @@ class Versions:
 
 def _model(stated: ModelManifest) -> dict[str, Any]:
     """The files of a version but for its graphs."""
-    return {name: each for name, each in stated.files.items() if not name.startswith(ENGINES)}
+    graphs = f"{kept.FOLDER}/"
+    return {name: each for name, each in stated.files.items() if not name.startswith(graphs)}
 
 
 def state(  # noqa: PLR0913  (what a manifest states)

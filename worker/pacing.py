@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from aiokafka.consumer.fetcher import Fetcher
 
-SHORTEST: Final = 0.002  # seconds from one question to the next, where the answer held nothing;
-SHORT: Final = 0.016  # twice as many after each further one, up to this;
-PART: Final = 1 / 16  # after a longer silence so much of it, which who ends it does not feel,
+SHORTEST: Final = 0.002  # seconds from one question to the next, where the answer held nothing:
+SHORT: Final = 0.016  # as long as nothing came, up to this,
+PART: Final = 1 / 16  # and of a longer silence so much, which who ends it does not feel,
 LONGEST: Final = 0.064  # up to this
 _ask: Final = Fetcher._proc_fetch_request  # noqa: SLF001  (it has no other seam)
 
@@ -27,14 +27,11 @@ async def _paced(self: Any, *asked: Any) -> bool:  # noqa: ANN401  (aiokafka is 
     clock = asyncio.get_running_loop().time
     began = clock()
     if await _ask(self, *asked):
-        self.maum_pause, self.maum_heard = 0.0, clock()
+        self.maum_heard = clock()
         return True
-    if not hasattr(self, "maum_heard"):
-        self.maum_heard = began
+    self.maum_heard = getattr(self, "maum_heard", began)
     silent = began - self.maum_heard
-    short = min(max(2 * getattr(self, "maum_pause", 0.0), SHORTEST), SHORT)
-    pause = min(max(short, PART * silent), LONGEST)
-    self.maum_pause = pause
+    pause = max(min(max(silent, SHORTEST), SHORT), min(PART * silent, LONGEST))
     # Cancelled where its partitions are gone or the consumer ends; it answers the same itself.
     with suppress(asyncio.CancelledError):
         await asyncio.sleep(pause - (clock() - began))

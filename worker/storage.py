@@ -1,4 +1,4 @@
-"""What goes wrong where models are kept, whichever library stands behind a URL."""
+"""Where models are kept: what goes wrong there, whichever library it is, and how it is shown."""
 
 import re
 import sys
@@ -15,8 +15,6 @@ FOREIGN: Final = (
     ("google.auth.exceptions", "GoogleAuthError"),
     ("paramiko.ssh_exception", "SSHException"),  # sftp
 )
-
-
 PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")
 
 

@@ -4,7 +4,8 @@ import asyncio
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
 from typing import Final, Literal
@@ -134,6 +135,20 @@ class Cluster:
                 node.stop()
         if self._temporary:
             shutil.rmtree(self.data_dir, ignore_errors=True)
+
+
+@contextmanager
+def running() -> Iterator[Cluster]:
+    """A cluster that runs for the length of the block, on a folder that goes with it.
+
+    Raises BrokerError.
+    """
+    cluster = Cluster()
+    try:
+        asyncio.run(cluster.start())
+        yield cluster
+    finally:
+        cluster.stop()
 
 
 async def _leader(client: AIOKafkaClient, name: str, partition: int) -> int:

@@ -23,7 +23,7 @@ from bench.__main__ import (
 )
 from bench.classify import PRECISIONS, CannotRunError, Row
 from bench.load import Seen, Step
-from bench.targets import MANY, NOT_MEASURED
+from bench.targets import CLUSTER, MANY, NOT_MEASURED
 from deploy.broker import BrokerError
 from tests.worker.fakes import Clock
 
@@ -279,22 +279,22 @@ def test_scale_takes_all_rounds_but_of_memory_one(monkeypatch: pytest.MonkeyPatc
             return once
 
         monkeypatch.setattr(scale, name, measure)
-    monkeypatch.setattr(scale, "java", lambda: "java")
+    monkeypatch.setattr(scale, "classpath", lambda: "jars")
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     scale.run([], 5)
     assert taken == {"memory": 2 * 2, "partitions": 2 * 5, "rooms": 2 * 5}
 
 
-def test_memory_is_not_measured_on_apache_kafka_where_there_is_no_java(
+def test_memory_is_not_measured_on_apache_kafka_where_it_cannot_be_had(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def no_java() -> str:
+    def none() -> str:
         raise BrokerError("there is none")
 
-    monkeypatch.setattr(scale, "java", no_java)
+    monkeypatch.setattr(scale, "classpath", none)
     monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     assert [bool(running) for running in scale.brokers().values()] == [False, True]
-    assert scale.unknown(scale.CLUSTER)[MANY] == NOT_MEASURED
+    assert scale.unknown(CLUSTER)[MANY] == NOT_MEASURED
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "somewhere:9092")
     assert [bool(running) for running in scale.brokers().values()] == [True, False]
 

@@ -213,6 +213,7 @@ def test_a_history_that_cannot_be_read_is_not_the_end(options: TrainerSettings) 
     assert Turns(options, Topic((0, 5000)), Started())() is None
 
 
+# A run that a signal ends long before: to sleep is all that it is for.
 SLEEPER = (sys.executable, "-c", "import time; time.sleep(600)")
 
 

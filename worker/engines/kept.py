@@ -21,6 +21,7 @@ from worker import whole
 from worker.engines import Source
 
 REVISION: Final = 2  # of what `graph.build` writes: another one makes every cached graph anew
+FOLDER: Final = "engines"  # of a model, or of a cache
 GRAPH: Final = "int8.onnx"
 MANIFEST: Final = "manifest.json"
 
@@ -80,7 +81,7 @@ def shipped(model: Path) -> Export | None:
 
 
 def _place(base: Path, model: Path) -> Path:
-    return base / "engines" / key(model)
+    return base / FOLDER / key(model)
 
 
 def _read(folder: Path) -> Export | None:
