@@ -8,10 +8,11 @@ from statistics import median
 from typing import Any, Final
 
 from bench.classify import Row, alternate, classify_with, load, ratio, settings_of
+from worker import parts, room
 from worker.classifier import Classifier, Tokenized
 from worker.settings import BUNDLED_MODEL
 
-MESSAGES: Final = 3072
+MESSAGES: Final = 6144
 REPEATED: Final = 2 / 3  # of the messages repeat an earlier one
 
 
@@ -49,10 +50,12 @@ def run(texts: list[str], rounds: int) -> list[Row]:
         classifier = load(BUNDLED_MODEL, precision)
         separate: Any = copy.copy(classifier)
         separate.__class__ = Separate
+        # As the worker's: in a longer queue all that is equal would wait at the same time.
+        queue = room.default(parts.batch_tokens(options, classifier))
         sides = {
-            "once": classify_with(cached, classifier, stream),
-            "off": classify_with(options, classifier, stream),
-            "each": classify_with(options, separate, stream),
+            "once": classify_with(cached, classifier, stream, queue),
+            "off": classify_with(options, classifier, stream, queue),
+            "each": classify_with(options, separate, stream, queue),
         }
         rates = alternate(sides, len(stream), rounds)
         rows.append(

@@ -16,7 +16,7 @@ from schemas.emotion import EMOTIONS
 from worker import parts
 from worker.batcher import Batcher
 from worker.classifier import Classifier, ModelId
-from worker.classify import Run
+from worker.classify import IN_FLIGHT_TOKENS, Run
 from worker.engines import graph
 from worker.engines.onnx import OnnxEngine
 from worker.limits import available_cores
@@ -103,14 +103,20 @@ def our_classify(folder: Path, texts: list[str], loaded: Classifier | None = Non
     return classify_with(options, classifier, texts)
 
 
-def classify_with(options: WorkerSettings, classifier: Classifier, texts: list[str]) -> Side:
+def classify_with(
+    options: WorkerSettings,
+    classifier: Classifier,
+    texts: list[str],
+    in_flight_tokens: int = IN_FLIGHT_TOKENS,
+) -> Side:
     """The same, with the settings given."""
     lines = "\n".join(texts).encode()
 
     async def classify() -> None:
         events: list[bytes] = []
         inference = parts.inference(options, classifier, Metrics())
-        await Run(inference, options, events.append, print).classify(io.BytesIO(lines))
+        run = Run(inference, options, events.append, print, in_flight_tokens=in_flight_tokens)
+        await run.classify(io.BytesIO(lines))
         if len(events) != len(texts):
             message = f"{len(events)} events for {len(texts)} texts"
             raise RuntimeError(message)

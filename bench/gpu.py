@@ -16,6 +16,7 @@ from worker import classifier as classifiers
 from worker.classifier import Classifier, ModelId
 from worker.engines import InferenceError, Tokens, agreement
 from worker.engines.torch import TorchEngine
+from worker.limits import TooLargeError
 from worker.parts import DEFAULT_BATCH_TOKENS
 from worker.settings import BUNDLED_MODEL
 
@@ -70,11 +71,14 @@ def check() -> float:
 
 
 def load(folder: Path, precision: str) -> Classifier:
-    """On CUDA, warm."""
+    """On CUDA, warm. Raises CannotRunError."""
     loaded = classifiers.load(
         folder, ModelId("bench", "1"), device="cuda", precision=precision, max_length=LENGTHS[-1]
     )
-    loaded.warm_up(DEFAULT_BATCH_TOKENS["cuda"])
+    try:
+        loaded.warm_up(DEFAULT_BATCH_TOKENS["cuda"])
+    except TooLargeError as error:
+        raise CannotRunError(f"gpu: {error}") from error
     return loaded
 
 
@@ -97,20 +101,21 @@ def compiled_rate(classifier: Classifier, length: int) -> float | str:
         return "not tried"
     try:
         for _ in range(3):  # it compiles, it records the graph, it runs it
-            classifier.run(classifier.prepare(full(length)))
+            classifier.run(classifier.prepare(full(classifier, length)))
     except InferenceError as error:
         return f"failed: {error}"
     return rate(classifier, length)
 
 
-def full(length: int) -> list[Tokens]:
-    """A full batch of rows of `length` tokens."""
-    return [tuple(range(5, 5 + length))] * (DEFAULT_BATCH_TOKENS["cuda"] // length)
+def full(classifier: Classifier, length: int) -> list[Tokens]:
+    """A full batch of rows of `length` tokens, or of as many as were found to fit."""
+    budget = min(DEFAULT_BATCH_TOKENS["cuda"], classifier.max_batch_tokens)
+    return [tuple(range(5, 5 + length))] * max(1, budget // length)
 
 
 def rate(classifier: Classifier, length: int) -> float:
     """Rows a second of full batches of `length` tokens, copies included."""
-    rows = full(length)
+    rows = full(classifier, length)
     done, started = 0, perf_counter()
     while perf_counter() - started < SECONDS:
         classifier.run(classifier.prepare(rows))

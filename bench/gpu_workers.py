@@ -14,7 +14,7 @@ from typing import Final
 
 from bench.classify import CannotRunError, Row, base_shape
 from bench.ready import free_port, until_ready
-from bench.stream import WORKER, Stream, distinct, process, rate
+from bench.stream import WORKER, Stream, distinct, opened, process, rate
 from deploy import broker
 from worker.settings import BUNDLED_MODEL
 
@@ -44,8 +44,8 @@ def compare(name: str, folder: Path, messages: list[bytes], rounds: int) -> Row:
     for _ in range(rounds):
         with broker.running() as servers:
             for count in WORKERS:
-                stream = Stream(servers, f"gpu.{count}", PARTITIONS)
-                rates[count].append(asyncio.run(through_kafka(stream, folder, messages, count)))
+                with opened(servers, f"gpu.{count}", PARTITIONS) as stream:
+                    rates[count].append(asyncio.run(through_kafka(stream, folder, messages, count)))
     row: Row = {f"exactly once, {PARTITIONS} partitions, backlog": name}
     for count in WORKERS:
         row[f"{count} worker{'s' * (count > 1)}, msg/s"] = median(rates[count])

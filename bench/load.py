@@ -226,10 +226,13 @@ async def started(texts: Sequence[str]) -> "AsyncIterator[Load]":
     with broker.running() as servers:
         stream = Stream(servers, "load")
         await stream.create("run")
-        with process(WORKER, stream.environment("run")) as worker:
-            async with loading(stream, "run", texts, worker) as load:
-                await load.backlog(WARM_MESSAGES)
-                yield load
+        try:
+            with process(WORKER, stream.environment("run")) as worker:
+                async with loading(stream, "run", texts, worker) as load:
+                    await load.backlog(WARM_MESSAGES)
+                    yield load
+        finally:
+            await stream.remove()
 
 
 async def measure(texts: Sequence[str]) -> list[Row]:

@@ -10,7 +10,7 @@ import orjson
 
 from bench import instant
 from bench.classify import Row, ratio
-from bench.stream import INSTANT, Stream, Work, distinct, process, rate
+from bench.stream import INSTANT, Stream, Work, distinct, opened, process, rate
 from deploy import broker
 
 MESSAGES: Final = 100_000
@@ -24,8 +24,7 @@ def run(texts: list[str], rounds: int, messages: int = MESSAGES) -> list[Row]:
     """A row a delivery mode: 8 partitions, a backlog of distinct messages, in turn."""
     backlog = distinct(texts, messages)
     tokenizing = tokenizer_cost([orjson.loads(each)["text"] for each in backlog[:10_000]])
-    with broker.running() as servers:
-        stream = Stream(servers, "overhead")
+    with broker.running() as servers, opened(servers, "overhead") as stream:
         asyncio.run(stream.create("first"))
         asyncio.run(stream.fill(backlog))
         return [compare(stream, each, rounds, messages, tokenizing) for each in DELIVERIES]

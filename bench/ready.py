@@ -1,34 +1,32 @@
 """How long from the start of the worker until it is ready, with a warm disk."""
 
-import os
-import subprocess
-import sys
+import asyncio
 from contextlib import closing
 from socket import socket
 from statistics import median
 from time import perf_counter, sleep
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.request import urlopen
 
 from bench.classify import Row
+from bench.stream import WORKER, opened, process
 from deploy import broker
 
+if TYPE_CHECKING:
+    import subprocess
+
 DEADLINE_SECONDS: Final = 60
-COMMAND: Final = (sys.executable, "-m", "worker")
 
 
 def run(_: list[str], rounds: int) -> list[Row]:
     """A row a precision, bundled model; the first start, which fills the cache, does not count."""
     rows: list[Row] = []
     for precision in ("auto", "fp32"):
-        with broker.running() as servers:
-            environment = os.environ | {
-                "KAFKA_BOOTSTRAP_SERVERS": servers,
-                "WORKER_PRECISION": precision,
-                "WORKER_ADMIN_PORT": str(free_port()),
-                "WORKER_LOG_LEVEL": "error",
-            }
-            subprocess.run([*COMMAND, "topics"], env=environment, check=True, capture_output=True)  # noqa: S603
+        with broker.running() as servers, opened(servers, "ready") as stream:
+            asyncio.run(stream.create("run"))
+            environment = stream.environment(
+                "run", WORKER_PRECISION=precision, WORKER_ADMIN_PORT=f"{free_port()}"
+            )
             seconds = [start(environment) for _ in range(rounds + 1)][1:]
         rows.append(
             {
@@ -43,13 +41,9 @@ def run(_: list[str], rounds: int) -> list[Row]:
 def start(environment: dict[str, str]) -> float:
     """Seconds until /ready answers 200."""
     started = perf_counter()
-    worker = subprocess.Popen([*COMMAND, "run"], env=environment)  # noqa: S603
-    try:
+    with process(WORKER, environment) as worker:
         until_ready(int(environment["WORKER_ADMIN_PORT"]), worker)
         return perf_counter() - started
-    finally:
-        worker.terminate()
-        worker.wait(30)
 
 
 def until_ready(port: int, worker: "subprocess.Popen[bytes]") -> None:

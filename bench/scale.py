@@ -9,7 +9,17 @@ from time import monotonic
 from typing import Final
 
 from bench.classify import Row
-from bench.stream import INSTANT, WORKER, Stream, distinct, message, process, rate, resident
+from bench.stream import (
+    INSTANT,
+    WORKER,
+    Stream,
+    distinct,
+    message,
+    opened,
+    process,
+    rate,
+    resident,
+)
 from bench.targets import CLUSTER, EMBEDDED, MANY, NOT_MEASURED
 from deploy import broker
 from deploy.kafka import cluster
@@ -83,8 +93,7 @@ def compare(what: str, sizes: tuple[int, int], measure: Callable[[int], float], 
 def memory(texts: list[str], running: Running) -> Callable[[int], float]:
     """Megabytes of the worker as it comes, bundled model, with so many messages behind."""
 
-    async def measure(servers: str, behind: int) -> float:
-        stream = Stream(servers, "memory")
+    async def measure(stream: Stream, behind: int) -> float:
         await stream.create("run")
         for first in range(0, behind, 50_000):
             await stream.fill(distinct(texts, min(50_000, behind - first)))
@@ -96,15 +105,13 @@ def memory(texts: list[str], running: Running) -> Callable[[int], float]:
                 peak = max(peak, resident(worker.pid))
         return peak / 1e6
 
-    return lambda behind: _with_a_broker(lambda servers: measure(servers, behind), running)
+    return lambda behind: _streamed(lambda stream: measure(stream, behind), running=running)
 
 
 def partitions(texts: list[str]) -> Callable[[int], float]:
     """Microseconds of the worker with an instant classifier on a topic of so many partitions."""
     messages = distinct(texts, MESSAGES)
-    return lambda count: _with_a_broker(
-        lambda servers: _cost(Stream(servers, "p", count), messages)
-    )
+    return lambda count: _streamed(lambda stream: _cost(stream, messages), count)
 
 
 def rooms(texts: list[str]) -> Callable[[int], float]:
@@ -115,7 +122,7 @@ def rooms(texts: list[str]) -> Callable[[int], float]:
             message(number, f"{texts[number % len(texts)]} {number}", count)
             for number in range(MESSAGES)
         ]
-        return _with_a_broker(lambda servers: _cost(Stream(servers, "rooms"), messages, count))
+        return _streamed(lambda stream: _cost(stream, messages, count))
 
     return measure
 
@@ -128,8 +135,11 @@ async def _cost(stream: Stream, messages: list[bytes], rooms: int = 1024) -> flo
         return (await rate(stream.servers, group, len(messages), worker)).cost
 
 
-def _with_a_broker(
-    measure: Callable[[str], Coroutine[None, None, float]], running: Running = broker.running
+def _streamed(
+    measure: Callable[[Stream], Coroutine[None, None, float]],
+    partitions: int = 8,
+    running: Running = broker.running,
 ) -> float:
-    with running() as servers:
-        return asyncio.run(measure(servers))
+    """On a broker and topics of its own."""
+    with running() as servers, opened(servers, "scale", partitions) as stream:
+        return asyncio.run(measure(stream))

@@ -62,6 +62,7 @@ class Stream:
             | {
                 "KAFKA_BOOTSTRAP_SERVERS": self.servers,
                 "WORKER_ADMIN_PORT": "0",
+                "WORKER_DELIVERY": "exactly_once",  # as the tables say, whatever is set here
                 "WORKER_LOG_LEVEL": "error",
             }
             | changes
@@ -71,6 +72,20 @@ class Stream:
         """Make the topics of `run`, where they are missing."""
         connection = kafka.connection(KafkaSettings(bootstrap_servers=self.servers))
         await topics.create(connection, topics.wanted(self.settings(run), self.partitions), 0)
+
+    async def remove(self) -> None:
+        """Delete the topics of all runs from a given broker; any other ends with its bench."""
+        if not os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+            return
+        admin = AIOKafkaAdminClient(
+            **kafka.connection(KafkaSettings(bootstrap_servers=self.servers))
+        )
+        await admin.start()
+        try:
+            ours = [each for each in await admin.list_topics() if self.tag in each]
+            await admin.delete_topics(ours)
+        finally:
+            await admin.close()
 
     async def fill(self, messages: Sequence[bytes], rooms: int = ROOMS) -> None:
         """Put `messages` on the input topic, keyed by room."""
@@ -82,6 +97,16 @@ class Stream:
         async with producer:
             for number, message in enumerate(messages):
                 await producer.send(topic, message, keys[number % rooms])
+
+
+@contextmanager
+def opened(servers: str, name: str, partitions: int = 8) -> Iterator[Stream]:
+    """A stream for the length of the block."""
+    stream = Stream(servers, name, partitions)
+    try:
+        yield stream
+    finally:
+        asyncio.run(stream.remove())
 
 
 def message(number: int, text: str, rooms: int = ROOMS) -> bytes:

@@ -12,7 +12,7 @@ import orjson
 
 from bench.classify import Row, Side, base_shape, load, our_classify
 from bench.ready import free_port, until_ready
-from bench.stream import UNCHECKED, Stream, distinct, process, rate
+from bench.stream import UNCHECKED, Stream, distinct, opened, process, rate
 from deploy import broker
 from worker.settings import BUNDLED_MODEL
 
@@ -46,8 +46,7 @@ def compare(name: str, folder: Path, texts: list[str], rounds: int) -> Row:
         # Before and after: the machine grows faster or slower meanwhile.
         before = seconds(classify)
         # A new one each time: the embedded broker takes more of the cores the more it holds.
-        with broker.running() as servers:
-            stream = Stream(servers, "throughput")
+        with broker.running() as servers, opened(servers, "throughput") as stream:
             ours.append(asyncio.run(through_kafka(stream, folder, messages)))
         alone = (before + seconds(classify)) / 2
         shares.append(ours[-1] * alone / len(messages))

@@ -48,7 +48,7 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
     """
     heat = temperature(made.student, made.held_out, options)
     facts = orjson.loads((made.measured / figures.FACTS).read_bytes())
-    with tempfile.TemporaryDirectory() as scratch:
+    with stage.writing(out), tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "half"
         model.mkdir()
         for name in ("config.json", "tokenizer_config.json"):
@@ -92,12 +92,12 @@ def write(out: Path, made: Made, scale: Scale, options: TrainerSettings) -> None
         )
         body = orjson.dumps(stated.model_dump(), option=orjson.OPT_INDENT_2)
         (shipped / manifest.FILE_NAME).write_bytes(body)
-        with stage.writing(out):  # the disk may be full: what was there goes last
-            beside = out.with_name(f".{out.name}.new")
-            shutil.rmtree(beside, ignore_errors=True)
-            shutil.copytree(shipped, beside)
-            shutil.rmtree(out, ignore_errors=True)
-            beside.rename(out)
+        # The disk may be full: what was there goes last.
+        beside = out.with_name(f".{out.name}.new")
+        shutil.rmtree(beside, ignore_errors=True)
+        shutil.copytree(shipped, beside)
+        shutil.rmtree(out, ignore_errors=True)
+        beside.rename(out)
 
 
 def shape(model: Path) -> str:

@@ -13,9 +13,11 @@ import ray.exceptions
 
 from trainer import predict
 from trainer.pseudo_label import ClusterError, Labelled, Progress
+from trainer.pseudo_label import label as label_here
 from trainer.settings import TrainerSettings
 
 ROWS: Final = 4096  # texts an actor is given at a time
+CPUS: Final = 2  # an actor's, where there is no GPU
 
 
 class Labeller:
@@ -26,8 +28,12 @@ class Labeller:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """`place` and `text` in, `place` and `scores` out."""
-        found = predict.predict(self._classifier, batch["text"].tolist(), self._budget)
-        return {"place": batch["place"], "scores": found.probabilities}
+        words = batch["text"].tolist()
+        found = [
+            scores
+            for _, scores in label_here(words, self._classifier, self._budget, lambda _: None)
+        ]
+        return {"place": batch["place"], "scores": np.concatenate(found)}
 
 
 def label(
@@ -40,12 +46,13 @@ def label(
     with _joined(options.ray_address), _in_one_line():
         rows = [{"place": place, "text": text} for place, text in enumerate(words)]
         gpus = int(ray.cluster_resources().get("GPU", 0))
+        threads = options.threads or (0 if gpus else CPUS)  # else each actor takes all of a node
         labelled = ray.data.from_items(rows).map_batches(
             Labeller,
-            fn_constructor_args=(str(teacher.resolve()), options.max_length, options.threads),
+            fn_constructor_args=(str(teacher.resolve()), options.max_length, threads),
             batch_size=ROWS,
             num_gpus=1 if gpus else 0,
-            concurrency=max(1, gpus or int(ray.cluster_resources().get("CPU", 1)) // 2),
+            concurrency=max(1, gpus or int(ray.cluster_resources().get("CPU", 1)) // CPUS),
         )
         for batch in labelled.iter_batches(batch_size=None):
             progress(len(batch["place"]))

@@ -89,7 +89,10 @@ class Depot:
         self.files.put_file(str(source), path)
 
     def write(self, path: str, body: bytes) -> None:
-        """All of it or nothing: by renaming on a disk; elsewhere one upload is one object."""
+        """All of it or nothing: by renaming on a disk; in an object store one upload is one object.
+
+        Not over sftp, ftp or smb, where fsspec writes in place.
+        """
         self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
         if not self._is_disk():
             self.files.pipe_file(path, body)

@@ -96,10 +96,10 @@ class Gate:
             return None
         student = self.lineage.candidate.folder / "model"
         models = {"champion": champion, "student": student}
-        evaluations = {name: self.lineage.evaluated(each).folder for name, each in models.items()}
+        evaluations = [self.lineage.evaluated(each).folder for each in models.values()]
 
         def make(folder: Path) -> Numbers:
-            old, new = (evaluate.read(each)[1] for each in evaluations.values())
+            old, new = (evaluate.read(each)[1] for each in evaluations)
             texts = [row.text for row in self.lineage.sources.golden]
             speeds = evaluate.speeds(list(models.values()), texts, self.options)
             found = compare.compare(
@@ -113,7 +113,11 @@ class Gate:
             compare.write(folder / COMPARISON, found)
             return {"macro_f1_difference": found.macro_f1.value, "detectable": found.detectable}
 
-        done = self.lineage.done("compare", evaluations | models, FLOORS | {"resamples"}, make)
+        # With the evaluations: another golden set may tell the same two models apart otherwise.
+        inputs = models | {
+            f"{name}, evaluated": each for name, each in zip(models, evaluations, strict=True)
+        }
+        done = self.lineage.done("compare", inputs, FLOORS | {"resamples"}, make)
         self.made["compare"] = done
         return compare.read(done.folder / COMPARISON)
 

@@ -1,6 +1,6 @@
 """Texts → probabilities, on the worker's own classifier and batcher."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,18 @@ from schemas.emotion import EMOTIONS
 from trainer.scores import Floats
 from trainer.settings import TrainerSettings
 from worker.batcher import Batcher
-from worker.classifier import Classifier
+from worker.classifier import Classifier, Tokenized
 from worker.engines import InferenceError
+from worker.inference import alone
 
 WINDOW: Final = 2048  # texts that are sorted by length at a time
+
+Failed = Callable[[InferenceError], None]  # told of a text that fails even alone; may raise
+
+
+def refuse(error: InferenceError) -> None:
+    """Raises what a text failed with: every one is to be answered."""
+    raise error
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,37 +89,56 @@ def of(model: Path, texts: Sequence[str], options: TrainerSettings) -> Floats:
 Batch = tuple[list[list[int]], list[tuple[int, ...]]]
 
 
-def batches(classifier: Classifier, texts: Sequence[str], budget: int) -> Iterator[Batch]:
+def batches(
+    classifier: Classifier, texts: Sequence[str], budget: int, failed: Failed = refuse
+) -> Iterator[Batch]:
     """Batches of distinct rows under `budget` padded tokens, each row with the places it is for.
 
-    One window is tokenised ahead, while the model works on the one before.
+    One window is tokenised ahead, while the model works on the one before. A text that the
+    tokenizer fails on is in none of them. Raises what `failed` raises.
     """
     with ThreadPoolExecutor(1) as ahead:
-        coming = ahead.submit(_window, classifier, texts, 0, budget)
+        coming = ahead.submit(_window, classifier, texts, 0, budget, failed)
         for following in range(WINDOW, len(texts) + WINDOW, WINDOW):
             made = coming.result()
-            coming = ahead.submit(_window, classifier, texts, following, budget)
+            coming = ahead.submit(_window, classifier, texts, following, budget, failed)
             yield from made
 
 
-def _window(classifier: Classifier, texts: Sequence[str], first: int, budget: int) -> list[Batch]:
+def _window(
+    classifier: Classifier, texts: Sequence[str], first: int, budget: int, failed: Failed
+) -> list[Batch]:
     batcher: Batcher[int] = Batcher(
         budget, float("inf"), window=WINDOW, multiple=classifier.engine.multiple
     )
-    for place, encoded in enumerate(classifier.tokenize(texts[first : first + WINDOW]), first):
-        batcher.add(place, encoded.tokens, 0.0)
+    part = texts[first : first + WINDOW]
+    found: Sequence[Tokenized | InferenceError]
+    try:
+        found = classifier.tokenize(part)
+    except InferenceError:
+        found = alone(classifier, part)
+    for place, encoded in enumerate(found, first):
+        if isinstance(encoded, InferenceError):
+            failed(encoded)
+        else:
+            batcher.add(place, encoded.tokens, 0.0)
     made = []
     while rows := batcher.take(0.0):
         made.append(([row.items for row in rows], [row.tokens for row in rows]))
     return made
 
 
-def run(classifier: Classifier, rows: list[tuple[int, ...]]) -> Floats:
-    """A failing batch is cut in two until the culprit is alone, as in the worker."""
+def run(classifier: Classifier, rows: list[tuple[int, ...]], failed: Failed = refuse) -> Floats:
+    """A failing batch is cut in two until the culprit is alone, as in the worker.
+
+    That one's row is NaN, unless `failed` raises.
+    """
     try:
         return classifier.run(classifier.prepare(rows))
-    except InferenceError:
+    except InferenceError as error:
         if len(rows) == 1:
-            raise
+            failed(error)
+            return np.full((1, len(EMOTIONS)), np.nan)
         middle = len(rows) // 2
-        return np.concatenate([run(classifier, rows[:middle]), run(classifier, rows[middle:])])
+        halves = (rows[:middle], rows[middle:])
+        return np.concatenate([run(classifier, half, failed) for half in halves])

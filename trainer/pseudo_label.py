@@ -16,8 +16,11 @@ from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
 from worker.classifier import Classifier
+from worker.engines import InferenceError
 
 FILE: Final = "pseudo.parquet"
+FAILED: Final = "failed.parquet"  # the ids of texts that the teacher fails on
+MOST_FAILED: Final = 100  # of them: more than that is a broken teacher
 PART: Final = 16_384  # texts a part: at most so many are labelled twice after a kill
 
 
@@ -34,6 +37,7 @@ def pseudo_label(
 ) -> Numbers:
     """Write `folder`/pseudo.parquet, a row a text. Goes on after the last part that was written.
 
+    Texts that the teacher fails on, each by itself, are left out, and named in failed.parquet.
     Raises ModelError, EngineError, InferenceError, DataError, ClusterError.
     """
     from tqdm import tqdm  # noqa: PLC0415  (lazy)
@@ -47,7 +51,8 @@ def pseudo_label(
     found, there = np.zeros((len(texts), len(EMOTIONS))), np.zeros(len(texts), dtype=bool)
     for path in parts.glob("*.npz"):
         with np.load(path) as part:
-            found[part["places"]], there[part["places"]] = part["scores"], True
+            found[part["places"]] = part["scores"]
+            there[part["places"]] = ~np.isnan(part["scores"]).any(axis=1)  # others are tried again
     left = np.flatnonzero(~there)
     words = [texts[place].text for place in left.tolist()]
     done = len(texts) - len(left)
@@ -57,12 +62,20 @@ def pseudo_label(
         for places, scores in _label(words, teacher, options, bar.update):
             found[left[places]] = scores
             _write(parts, left[places], scores)
-    tables.write(folder / FILE, rows(texts, found))
+    answered = ~np.isnan(found).any(axis=1)
+    if not answered.any():
+        raise InferenceError(f"the teacher in {teacher} fails on each of the {len(texts)} texts")
+    failed = [{"id": texts[place].id} for place in np.flatnonzero(~answered).tolist()]
+    if failed:
+        tables.write(folder / FAILED, failed)
+    known = [texts[place] for place in np.flatnonzero(answered).tolist()]
+    tables.write(folder / FILE, rows(known, found[answered]))
     stage.sync(folder / FILE)
     parts.rename(over)  # from here on it is done
     shutil.rmtree(over)
     seconds = perf_counter() - started
-    return {"texts": len(texts), "texts_a_second": len(left) / seconds}
+    told = {"texts": len(texts), "texts_a_second": len(left) / seconds}
+    return told | ({"failed": len(failed)} if failed else {})
 
 
 def rows(texts: Sequence[Text], probabilities: Floats) -> list[dict[str, Any]]:
@@ -85,12 +98,22 @@ def rows(texts: Sequence[Text], probabilities: Floats) -> list[dict[str, Any]]:
 def label(
     words: Sequence[str], classifier: Classifier, budget: int, progress: Progress
 ) -> Iterator[Labelled]:
-    """What the classifier says, `PART` texts at a time. Raises InferenceError."""
+    """What the classifier says, `PART` texts at a time; NaN of a text that it fails on.
+
+    Raises InferenceError where it fails on more than `MOST_FAILED`.
+    """
+    failures: list[InferenceError] = []
+
+    def failed(error: InferenceError) -> None:
+        failures.append(error)
+        if len(failures) > MOST_FAILED:
+            raise InferenceError(f"{error}; so did {MOST_FAILED} texts before") from error
+
     for first in range(0, len(words), PART):
         part = words[first : first + PART]
-        scores = np.zeros((len(part), len(EMOTIONS)))
-        for places, tokens in predict.batches(classifier, part, budget):
-            for who, row in zip(places, predict.run(classifier, tokens), strict=True):
+        scores = np.full((len(part), len(EMOTIONS)), np.nan)
+        for places, tokens in predict.batches(classifier, part, budget, failed):
+            for who, row in zip(places, predict.run(classifier, tokens, failed), strict=True):
                 scores[who] = row
             progress(sum(map(len, places)))
         yield np.arange(first, first + len(part)), scores

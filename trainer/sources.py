@@ -131,11 +131,17 @@ class Sources:
         rows = tables.read(self.replayed) if self.replayed else []
         return [Text(row["id"], row["text"]) for row in rows if row["origin"] != "human"]
 
-    @property
+    @cached_property
     def replayed(self) -> Path | None:
-        """The training set of the last run that used up snapshots; others can be made again."""
-        runs = [run for run in history.read(self.options.work) if run.snapshots]
-        return self.options.work / runs[-1].selected if runs else None
+        """The training set of the last run that used up snapshots and believed any of them.
+
+        Others can be made again.
+        """
+        for run in reversed(history.read(self.options.work)):
+            path = self.options.work / run.selected
+            if run.snapshots and any(row["origin"] != "human" for row in tables.read(path)):
+                return path
+        return None
 
     @property
     def labels(self) -> dict[str, Path]:

@@ -126,9 +126,10 @@ def read(folder: Path) -> StageManifest | None:
     """The manifest of a finished stage whose outputs are as they were; else None."""
     try:
         manifest = StageManifest.model_validate_json((folder / MANIFEST).read_bytes())
+        outputs = _outputs(folder)
     except (OSError, ValidationError):
         return None
-    return manifest if _outputs(folder) == manifest.outputs else None
+    return manifest if outputs == manifest.outputs else None
 
 
 def told(numbers: Numbers) -> str:
@@ -199,6 +200,8 @@ def alone(work: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StageError(f"another trainer is at work in {work}") from None
+        except OSError as error:  # a file system without locks, such as some of NFS
+            raise StageError(f"{work} cannot be locked: {error.strerror}") from None
         yield
 
 

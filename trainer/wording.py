@@ -48,6 +48,8 @@ def kept(facts: Facts) -> list[str]:
         if step.stage == "pseudo-label" and left_out:
             offered = numbers["texts"] + left_out
             lines.append(f"of {offered} texts {left_out} repeat golden ones and were left out")
+        if step.stage == "pseudo-label" and (failed := numbers.get("failed", 0)):
+            lines.append(f"the teacher failed on {failed} texts, which were left out")
         if step.stage == "select" and left_out:
             lines.append(f"{left_out} given pseudo-labels repeat golden texts and were left out")
         if step.stage == "select":
@@ -78,7 +80,11 @@ def _accuracy(one: Served) -> str:
         return "no human labels of its answers yet"
     labels = f"{one.labelled} human labels ({one.of_random} of the random stratum)"
     if one.accuracy:
-        return f"{with_interval(one.accuracy)} from {labels}"
+        told = f"{with_interval(one.accuracy)} from {labels}"
+        if one.labelled == one.of_random:
+            return told
+        # As `piles` has them labelled: such a stratum stands for its messages once all of it is.
+        return f"{told}; rather too low where likely mistakes of low margin were labelled first"
     if one.labelled >= ENOUGH and not one.of_random:
         return f"{labels} say nothing of them: that takes labels of random samples"
     return f"{labels} are too few; {ENOUGH} are needed, and {OF_EACH} of them of each stratum"

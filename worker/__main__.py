@@ -79,14 +79,17 @@ def _run(_: argparse.Namespace) -> int:
     kafka_settings, options = settings.load_both(KafkaSettings, WorkerSettings)
 
     async def run() -> int:
-        code = await serve.run(kafka_settings, options)
-        # All that matters is done; but Python waits for threads, and so for a device that hangs.
-        end = threading.Timer(END_SECONDS, os._exit, [code])
-        end.daemon = True
-        end.start()
-        return code
+        return _end_soon(await serve.run(kafka_settings, options))
 
     return asyncio.run(run())
+
+
+def _end_soon(code: int) -> int:
+    """All that matters is done, but Python waits for threads: of a device that hangs, of a pipe."""
+    end = threading.Timer(END_SECONDS, os._exit, [code])
+    end.daemon = True
+    end.start()
+    return code
 
 
 def _classify(arguments: argparse.Namespace) -> int:
@@ -111,24 +114,32 @@ def _classify(arguments: argparse.Namespace) -> int:
         print(line, file=sys.stderr)
 
     async def classify() -> int:
-        inference = parts.inference(options, parts.classifier(options), Metrics())
-        run = Run(inference, options, write, complain, sys.stdout.buffer.flush)
         with given as file:
-            return await run.classify(file)
+            try:
+                inference = parts.inference(options, parts.classifier(options), Metrics())
+                run = Run(inference, options, write, complain, sys.stdout.buffer.flush)
+                bad = await run.classify(file)
+                sys.stdout.buffer.flush()
+            except (
+                ModelError,
+                EngineError,
+                InferenceError,
+                DeviceLostError,
+                HopelessError,
+            ) as error:
+                sys.stdout.buffer.flush()
+                complain(f"worker: {error}")
+                return _end_soon(FAILED)
+            return FAILED if bad else DONE
 
     # Ctrl-C ends it as it ends any filter: Python would wait for the thread that reads, and that
     # for the next line.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
-        bad = asyncio.run(classify())
-        sys.stdout.buffer.flush()
-    except (ModelError, EngineError, InferenceError, DeviceLostError, HopelessError) as error:
-        complain(f"worker: {error}")
-        return FAILED
+        return asyncio.run(classify())
     except BrokenPipeError:
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # the reader left; there is nothing to tell
         return FAILED
-    return FAILED if bad else DONE
 
 
 def _topics(arguments: argparse.Namespace) -> int:

@@ -5,11 +5,13 @@ window of the queue is kept sorted by length; a batch is a run of neighbours who
 keep to the budget, cut where padding would waste more than another batch costs. While nobody is
 overdue the shortest go first (lowest mean wait); once the oldest has waited `max_wait` seconds the
 next batch is cut around it, so nothing starves.
-Equal token sequences share one row: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
+Equal token sequences share one row, also one that is on the device already, until its batch is
+`finish`ed: chat is full of ㅋㅋㅋ, ㅇㅇ and 네.
 """
 
 from bisect import bisect_left
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -53,8 +55,7 @@ class Batcher(Generic[T]):
         self.max_wait = max_wait
         self.window = window
         self.multiple = multiple
-        self.tokens = 0  # queued tokens, not padded, distinct rows
-        self._by_tokens: dict[Tokens, Row[T]] = {}
+        self._by_tokens: dict[Tokens, Row[T]] = {}  # queued, or taken and not finished
         self._arrivals: deque[Row[T]] = deque()  # every row, oldest first; taken ones linger
         self._sorted: list[tuple[int, int, Row[T]]] = []  # but for those `add` put at its end
         self._overflow: deque[Row[T]] = deque()  # rows behind the window, in order of arrival
@@ -62,10 +63,10 @@ class Batcher(Generic[T]):
 
     def __len__(self) -> int:
         """Rows queued."""
-        return len(self._by_tokens)
+        return len(self._sorted) + len(self._overflow)
 
     def add(self, item: T, tokens: Tokens, now: float) -> None:
-        """Queue `item`; it joins the row of an equal sequence if one waits."""
+        """Queue `item`; it joins the row of an equal sequence if there is one."""
         row = self._by_tokens.get(tokens)
         if row is None:
             self._count += 1
@@ -73,7 +74,6 @@ class Batcher(Generic[T]):
             row = Row(tokens, now, self._count, width, [item])
             self._by_tokens[tokens] = row
             self._arrivals.append(row)
-            self.tokens += len(tokens)
             if len(self._sorted) < self.window:
                 self._sorted.append(row.placed)
             else:
@@ -82,7 +82,10 @@ class Batcher(Generic[T]):
             row.items.append(item)
 
     def take(self, now: float) -> list[Row[T]]:
-        """Return the next batch, shortest row first; empty when nothing is queued."""
+        """Return the next batch, shortest row first; empty when nothing is queued.
+
+        Items may still join its rows, until they are handed to `finish`.
+        """
         if not self._sorted:
             return []
         # Once a batch: a list that is sorted but for its end takes less than a search a row.
@@ -94,19 +97,15 @@ class Batcher(Generic[T]):
         del self._sorted[first : last + 1]
         for row in batch:
             row.taken = True
-            del self._by_tokens[row.tokens]
-            self.tokens -= len(row.tokens)
         while self._overflow and len(self._sorted) < self.window:
             self._sorted.append(self._overflow.popleft().placed)
         return batch
 
-    def drain(self) -> list[T]:
-        """Drop everything that waits and return its items."""
-        items = [item for row in self._by_tokens.values() for item in row.items]
-        for queue in (self._by_tokens, self._arrivals, self._sorted, self._overflow):
-            queue.clear()
-        self.tokens = 0
-        return items
+    def finish(self, rows: Iterable[Row[T]]) -> None:
+        """Let go of `rows`, which were taken, and of their items; an equal one is queued anew."""
+        for row in rows:
+            del self._by_tokens[row.tokens]
+            row.items.clear()  # the row may stay for a while yet, among those that arrived
 
     def _oldest(self) -> Row[T]:
         # The oldest row is always inside the window, since rows enter the window in order.

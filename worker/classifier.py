@@ -149,7 +149,8 @@ def load(  # noqa: PLR0913  (one argument a setting)
     config = read_config(folder)
     labels = read_labels(config, folder)
     pad_id = config.get("pad_token_id") or 0
-    positions = (config.get("max_position_embeddings") or max_length + pad_id + 1) - pad_id - 1
+    embedded = config.get("max_position_embeddings")
+    positions = (embedded or max_length + pad_id + 1) - pad_id - 1
     if positions < LEAST_LENGTH:
         raise ModelError(f"{folder}: the model has room for {max(0, positions)} tokens")
     tokenizer = load_tokenizer(folder)
@@ -170,6 +171,11 @@ def load(  # noqa: PLR0913  (one argument a setting)
 
     source = Source(folder, pad_id, labels, ids_of, cache or cache_dir())
     engine = choice.load(source, device, precision, threads or available_cores())
+    step = engine.multiple
+    if (
+        embedded and -(-max_length // step) * step > embedded
+    ):  # BERT embeds padding's positions, too
+        max_length = embedded // step * step or max_length
     return Classifier(model, tokenizer, engine, labels, max_length)
 
 

@@ -68,17 +68,20 @@ class Job:
 class Run:
     """One pass over a file."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (where answers, complaints and ends go, and how many are owed)
         self,
         inference: Inference,
         settings: WorkerSettings,
         write: Callable[[bytes], object],
         complain: Callable[[str], object],
         flush: Callable[[], object] = lambda: None,
+        *,
+        in_flight_tokens: int = IN_FLIGHT_TOKENS,
     ) -> None:
         """`write` takes one event's bytes, `complain` one line about a bad input line.
 
         `flush` is called whenever all that was read is answered: nobody waits for a full buffer.
+        Beyond `in_flight_tokens` that wait for their answer nothing more is tokenised.
         """
         self.router = Router(settings)
         self.in_flight = 0  # tokens
@@ -88,6 +91,7 @@ class Run:
         self._write = write
         self._complain = complain
         self._flush = flush
+        self._in_flight_tokens = in_flight_tokens
         self._tracker: OffsetTracker[bytes | str] = OffsetTracker(0)
         self._released = asyncio.Event()
 
@@ -108,14 +112,18 @@ class Run:
         return self.bad
 
     async def _feed(self, file: BinaryIO) -> None:
-        offset, rest, more = 0, b"", True
+        offset, begun, more = 0, [b""], True
         while more:
             # read1: what is there now, so that a pipe that trickles is answered at once
             chunk = await asyncio.to_thread(file.read1, CHUNK_BYTES)  # type: ignore[attr-defined]
             more = bool(chunk)
-            *lines, rest = (rest + chunk).split(b"\n")
+            begun.append(chunk)
+            if more and b"\n" not in chunk:
+                continue  # a line longer than a chunk is put together once
+            *lines, rest = b"".join(begun).split(b"\n")
+            begun = [rest]
             if not more and rest:
-                lines, rest = [rest], b""
+                lines = [rest]
             if lines and not offset:  # files from Windows begin with a mark that is no text
                 lines[0] = lines[0].removeprefix(BOM_UTF8)
             now_ms = int(time() * 1000)
@@ -143,7 +151,7 @@ class Run:
                 messages.append((record, read(record, self._max_bytes)))
             except DecodeError as error:
                 self.finish(record, f"{error.reason}: {error}")
-        while self.in_flight > IN_FLIGHT_TOKENS:
+        while self.in_flight > self._in_flight_tokens:
             await self._wait_for_release()
         if not messages:
             return

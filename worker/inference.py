@@ -59,6 +59,7 @@ class Inference:
         self._cache = Cache(cache_entries)
         self._clock = clock
         multiple = classifier.engine.multiple
+        self._most_tokens = max_batch_tokens
         self._batcher: Batcher[Job] = Batcher(max_batch_tokens, max_wait, multiple=multiple)
         self._retiring: deque[tuple[Classifier, Batcher[Job]]] = deque()  # swapped, oldest first
         self._queued = asyncio.Event()
@@ -98,7 +99,7 @@ class Inference:
                 encoded = await loop.run_in_executor(self._tokenizing, classifier.tokenize, texts)
                 self._untokenized = 0
             except InferenceError:
-                encoded = await loop.run_in_executor(self._tokenizing, _alone, classifier, texts)
+                encoded = await loop.run_in_executor(self._tokenizing, alone, classifier, texts)
                 for each in encoded:
                     if isinstance(each, InferenceError):
                         self._untokenized = _one_more(self._untokenized, each)
@@ -132,8 +133,8 @@ class Inference:
         before = self._batcher
         if len(before):
             self._retiring.append((self.classifier, before))
-        # What was too much before stays so: what else takes the memory seldom goes away.
-        fitting = min(before.max_batch_tokens, classifier.max_batch_tokens)
+        # Not what the old one was shrunk to: the new one was warmed up beside it, in less room.
+        fitting = min(self._most_tokens, classifier.max_batch_tokens)
         multiple = classifier.engine.multiple
         self._batcher = Batcher(fitting, before.max_wait, multiple=multiple)
         self.classifier = classifier
@@ -145,27 +146,28 @@ class Inference:
         async with asyncio.TaskGroup() as batches:
             while True:
                 await self._slots.acquire()
-                classifier, rows = await self._next_batch()
+                classifier, batcher, rows = await self._next_batch()
                 tokens = [row.tokens for row in rows]
                 # From thread to thread: a way round by the event loop would cost two wake-ups more.
                 prepared = self._preparing.submit(classifier.prepare, tokens)
                 done = loop.run_in_executor(self._device, self._infer, classifier, tokens, prepared)
                 self._in_flight += 1
                 self._device_since = self._device_since or self._clock()
-                batches.create_task(self._finish(rows, classifier, done))
+                batches.create_task(self._finish(rows, batcher, classifier, done))
 
-    async def _next_batch(self) -> tuple[Classifier, list[Row[Job]]]:
+    async def _next_batch(self) -> tuple[Classifier, Batcher[Job], list[Row[Job]]]:
         while True:
             while self._retiring and not len(self._retiring[0][1]):
                 self._retiring.popleft()
             serving = (self.classifier, self._batcher)
             classifier, batcher = self._retiring[0] if self._retiring else serving
-            rows = batcher.take(self._clock())
-            for row in rows:
-                row.items = [job for job in row.items if job.wanted()]
-            rows = [row for row in rows if row.items]
+            rows: list[Row[Job]] = []
+            unwanted: list[Row[Job]] = []
+            for row in batcher.take(self._clock()):
+                (rows if any(job.wanted() for job in row.items) else unwanted).append(row)
+            batcher.finish(unwanted)
             if rows:
-                return classifier, rows
+                return classifier, batcher, rows
             if not len(batcher) and batcher is self._batcher:
                 self._queued.clear()
                 await self._queued.wait()
@@ -183,22 +185,28 @@ class Inference:
         except InferenceError as error:
             verdicts = self._halve(classifier, tokens, error)
             if isinstance(error, OutOfMemoryError) and len(tokens) > 1:
-                self._shrink(padded // 2)
+                self._shrink(padded)
         self._metrics.stage_seconds.labels("infer").observe(perf_counter() - started)
         self._metrics.batch_rows.observe(len(tokens))
         self._metrics.batch_tokens.observe(padded)
         self._metrics.padding_ratio.observe(1.0 - sum(map(len, tokens)) / padded)
         return verdicts
 
-    def _shrink(self, max_batch_tokens: int) -> None:
-        """The device has too little memory for the budget: a smaller one from the next batch on."""
+    def _shrink(self, padded: int) -> None:
+        """The device had no memory for so many tokens: a smaller budget from the next batch on.
+
+        Half of it, or of a batch from before it was shrunk; not half of a batch far below it,
+        which tells that memory is short, and not how much of it there is.
+        """
         # A copy: this is the device's thread, and the event loop's may swap meanwhile.
         batchers = [self._batcher, *(batcher for _, batcher in self._retiring.copy())]
         before = max(batcher.max_batch_tokens for batcher in batchers)
-        if max_batch_tokens < before:
-            log.warning(SHRUNK, max_batch_tokens=max_batch_tokens, before=before)
         for batcher in batchers:
-            batcher.max_batch_tokens = min(batcher.max_batch_tokens, max_batch_tokens)
+            budget = batcher.max_batch_tokens
+            batcher.max_batch_tokens = max(1, min(budget, max(padded, budget) // 2))
+        after = max(batcher.max_batch_tokens for batcher in batchers)
+        if after < before:
+            log.warning(SHRUNK, max_batch_tokens=after, before=before)
 
     def _halve(
         self, classifier: Classifier, tokens: list[Tokens], error: InferenceError
@@ -219,6 +227,7 @@ class Inference:
     async def _finish(
         self,
         rows: list[Row[Job]],
+        batcher: Batcher[Job],
         classifier: Classifier,
         done: "asyncio.Future[list[Verdict]]",
     ) -> None:
@@ -237,6 +246,7 @@ class Inference:
                     self._cache.put(row.tokens, verdict)
             for job in row.items:
                 job.resolve(verdict, classifier.model)
+        batcher.finish(rows)
         self._metrics.stage_seconds.labels("decide").observe(perf_counter() - started)
 
     def close(self) -> None:
@@ -253,7 +263,7 @@ def _one_more(failed: int, error: InferenceError) -> int:
     return failed + 1
 
 
-def _alone(classifier: Classifier, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
+def alone(classifier: Classifier, texts: Sequence[str]) -> list[Tokenized | InferenceError]:
     """Each text by itself, since one of them makes the tokenizer fail."""
     encoded: list[Tokenized | InferenceError] = []
     for text in texts:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from bench import gpu
 from bench.classify import CannotRunError
 from tests.worker import tiny
-from tests.worker.fakes import FakeEngine, fake_classifier
+from tests.worker.fakes import Cramped, FakeEngine, fake_classifier
 from worker import classifier as classifiers
 from worker.classifier import Classifier, ModelId
 from worker.engines import InferenceError, Tokens
+from worker.parts import DEFAULT_BATCH_TOKENS
 
 
 class Contrary(FakeEngine):
@@ -62,9 +63,24 @@ def test_a_compiled_engine_says_what_the_plain_one_says(
         tmp_path / "tiny", ModelId("bench", "1"), device="cpu", precision="bf16", max_length=32
     )
     graphs = gpu.compiled(plain)
-    rows = gpu.full(16)[:8]
+    rows = gpu.full(plain, 16)[:8]
     assert graphs.run(graphs.prepare(rows)) == pytest.approx(plain.run(plain.prepare(rows)))
     assert gpu.compiled_rate(graphs, 8) == "not tried"
+
+
+def test_a_batch_is_as_full_as_was_found_to_fit() -> None:
+    small = fake_classifier(Cramped(memory=600))
+    small.warm_up(DEFAULT_BATCH_TOKENS["cuda"])
+    assert len(gpu.full(small, 16)) == 512 // 16
+    assert len(gpu.full(fake_classifier(FakeEngine()), 16)) == 16_384 // 16
+
+
+def test_a_card_that_holds_not_even_one_row_is_told_and_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(classifiers, "load", lambda *_, **__: fake_classifier(Cramped(memory=8)))
+    with pytest.raises(CannotRunError, match="does not fit into the memory of fake-cpu"):
+        gpu.load(tmp_path, "bf16")
 
 
 def test_a_machine_that_cannot_compile_is_told_and_ends_nothing() -> None:

@@ -30,6 +30,7 @@ def test_each_round_has_every_number_of_workers_and_the_last_is_held_against_one
         asked.append((stream.servers, count))
         return float(len(messages) * count * len(asked))
 
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
     monkeypatch.setattr("bench.gpu_workers.broker.running", running)
     monkeypatch.setattr(gpu_workers, "through_kafka", through)
     row = gpu_workers.compare("model", Path("x"), [b"a", b"b"], 2)

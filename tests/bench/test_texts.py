@@ -10,6 +10,7 @@ from bench.__main__ import main
 from bench.cache import Alone, Separate, repeating
 from bench.classify import Side
 from tests.worker.fakes import FakeEngine, fake_classifier
+from worker import room
 from worker.classifier import Classifier
 from worker.settings import BUNDLED_MODEL, WorkerSettings
 from worker.tokenizer import load_tokenizer
@@ -116,7 +117,10 @@ def test_the_cache_stands_beside_itself_off_and_beside_each_message_by_itself(
 ) -> None:
     given: dict[str, tuple[int, type[Classifier]]] = {}
 
-    def classify_with(options: WorkerSettings, loaded: Classifier, _: list[str]) -> Side:
+    def classify_with(
+        options: WorkerSettings, loaded: Classifier, stream: list[str], in_flight_tokens: int
+    ) -> Side:
+        assert in_flight_tokens == room.default(1_024) < 4 * len(stream)  # it does not hold all
         return lambda: given.update({f"{len(given)}": (options.cache_entries, type(loaded))})
 
     def alternate(sides: dict[str, Side], _: int, __: int) -> dict[str, list[float]]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from importlib.util import find_spec
+from math import nan
 from pathlib import Path
 from time import monotonic
 from types import ModuleType
@@ -18,10 +19,13 @@ import pytest
 import trainer
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
-from trainer import dataset, predict, pseudo_label
+from tests.worker.fakes import MODEL, FakeEngine, fake_classifier, fake_tokenizer
+from trainer import dataset, predict, pseudo_label, tables
 from trainer.dataset import Pseudo, Text
 from trainer.pseudo_label import ClusterError
 from trainer.settings import TrainerSettings
+from worker.classifier import Classifier
+from worker.engines import InferenceError, Tokens
 
 from .commands import command
 from .conftest import chat, tsv
@@ -108,6 +112,51 @@ def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
         gone_on = label(tmp_path / "killed")
     assert len(labelled) == len(TEXTS)  # nothing twice
     assert gone_on == label(tmp_path / "undisturbed")
+
+
+def unanswering(row: Tokens) -> float:
+    return nan if 13 in row else 0.0
+
+
+@pytest.mark.usefixtures("small_parts")
+@pytest.mark.parametrize(
+    ("teacher", "lost"),
+    [
+        (fake_classifier(FakeEngine(unanswering)), {"t13", "bad"}),
+        (
+            Classifier(MODEL, fake_tokenizer(unknown="no such token"), FakeEngine(), EMOTIONS, 256),
+            {"bad"},
+        ),
+    ],
+    ids=["the model", "the tokenizer"],
+)
+def test_a_text_that_the_teacher_fails_on_is_left_out_and_named(
+    tmp_path: Path,
+    options: TrainerSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    teacher: Classifier,
+    lost: set[str],
+) -> None:
+    monkeypatch.setattr(predict, "load", lambda *_: (teacher, 64))
+    texts = [Text(f"t{number}", f"w{number}") for number in range(2, 60)]
+    texts[30] = Text("bad", "w13 strange")
+    numbers = pseudo_label.pseudo_label(texts, tmp_path, tmp_path, options)
+    rows = dataset.read_pseudo(tmp_path / pseudo_label.FILE)
+    assert {row["id"] for row in tables.read(tmp_path / pseudo_label.FAILED)} == lost
+    assert numbers["failed"] == len(lost)
+    assert [row.id for row in rows] == [each.id for each in texts if each.id not in lost]
+    assert all(sum(row.scores) == pytest.approx(1.0) for row in rows)
+
+
+def test_a_teacher_that_fails_on_too_many_texts_is_broken(
+    tmp_path: Path, options: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = fake_classifier(FakeEngine(lambda _: nan))
+    monkeypatch.setattr(predict, "load", lambda *_: (broken, 64))
+    texts = [Text(f"t{number}", f"w{number}") for number in range(2, 3 + pseudo_label.MOST_FAILED)]
+    with pytest.raises(InferenceError, match=r"NotFinite.* so did 100 texts before"):
+        pseudo_label.pseudo_label(texts, tmp_path, tmp_path, options)
+    assert not (tmp_path / pseudo_label.FILE).exists()
 
 
 def marked(mark: str) -> list[str]:

@@ -476,6 +476,42 @@ def test_a_golden_set_renewed_since_the_run_is_kept_apart_from_what_its_student_
             assert found.verdict == "promote"
 
 
+def test_a_renewed_golden_set_is_a_comparison_of_its_own(
+    tmp_path: Path, given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same champion and the same student: the verdict on the old set is not the new one's."""
+    monkeypatch.setattr(evaluate, "TIMED_SECONDS", 0.0)
+    assert run(given).promotion is not None
+    later = given.model_copy(update={"seed": given.seed + 1})
+    before = Recipe(later, print, {}).run(collecting=False, promoting=False)
+    assert isinstance(before, Outcome)
+    golden = dataset.read_golden(given.golden)
+    renewed = tsv(tmp_path / "renewed.tsv", [*golden, Labelled("new", "처음 보는 새 글", "기쁨")])
+    after = Recipe(later.model_copy(update={"golden": renewed}), print, {}).promote()
+    assert before.comparison is not None
+    assert after.comparison is not None
+    assert after.student.folder == before.student.folder
+    assert (before.comparison.items, after.comparison.items) == (len(golden), len(golden) + 1)
+
+
+def test_what_was_selected_before_a_run_that_believed_nothing_is_replayed_still(
+    given: TrainerSettings,
+) -> None:
+    given.work.mkdir()
+    for name, origin in (("first", "new"), ("second", "human")):
+        rows = [{"id": name, "text": f"{name} 글", "origin": origin}]
+        tables.write(given.work / f"{name}.parquet", rows)
+        run_ = Run(
+            snapshots=[name],
+            selected=f"{name}.parquet",
+            student=f"finetune/{name}",
+            verdict="reject",
+            version=None,
+        )
+        history.add(given.work, run_)
+    assert [row.id for row in Sources(given).replay()] == ["first"]
+
+
 def test_what_is_offered_again_is_no_replay(tmp_path: Path, given: TrainerSettings) -> None:
     rows = [
         {"id": f"{number}", "text": text, "origin": "new"}

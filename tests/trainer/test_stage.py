@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from errno import EACCES, ENOLCK
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,30 @@ def source(tmp_path: Path) -> Path:
     path = tmp_path / "input.txt"
     path.write_text("one")
     return path
+
+
+def test_a_disk_without_locks_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with (
+        pytest.raises(StageError, match="cannot be locked: No locks available"),
+        stage.alone(tmp_path),
+    ):
+        pass
+
+
+def test_a_stage_whose_outputs_cannot_be_read_is_not_done(
+    tmp_path: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Path) -> dict[str, str]:
+        raise PermissionError(EACCES, "Permission denied")
+
+    done = run(tmp_path, source, Maker(source))
+    assert stage.read(done.folder) is not None
+    monkeypatch.setattr(stage, "build_files", refuse)
+    assert stage.read(done.folder) is None
 
 
 class Maker:

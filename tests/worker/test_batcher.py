@@ -1,10 +1,12 @@
 """The batcher, against every order of arrivals and takes."""
 
+from collections import deque
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.batcher import Batcher
+from worker.batcher import Batcher, Row
 
 MAX_WAIT = 1.0
 LONGEST = 12
@@ -17,55 +19,83 @@ takes = st.tuples(st.none(), st.floats(0.0, 0.4))
 histories = st.lists(st.one_of(arrivals, arrivals, takes), max_size=60)
 
 
-@given(histories, st.integers(1, 40), st.integers(1, 8), st.sampled_from([1, 2, 8]))
-def test_every_item_comes_out_once_in_batches_that_keep_every_promise(
-    history: list[tuple[tuple[int, ...] | None, float]], budget: int, window: int, multiple: int
-) -> None:
-    batcher: Batcher[int] = Batcher(budget, MAX_WAIT, window, multiple)
-    waiting: dict[tuple[int, ...], tuple[float, list[int]]] = {}  # in order of arrival
-    now, added, seen = 0.0, 0, 0
+class Watched:
+    """A batcher, and by its side what it has to hold."""
 
-    def take() -> None:
-        nonlocal seen
-        batch = batcher.take(now)
-        assert bool(batch) == bool(waiting)
+    def __init__(self, batcher: Batcher[int]) -> None:
+        self.batcher = batcher
+        self.waiting: dict[tuple[int, ...], tuple[float, list[int]]] = {}  # in order of arrival
+        self.taken: dict[tuple[int, ...], list[int]] = {}
+        self.running: deque[list[Row[int]]] = deque()
+        self.added = self.seen = 0
+
+    def add(self, tokens: tuple[int, ...], now: float) -> None:
+        self.batcher.add(self.added, tokens, now)
+        if tokens in self.taken:
+            self.taken[tokens].append(self.added)
+        else:
+            self.waiting.setdefault(tokens, (now, []))[1].append(self.added)
+        self.added += 1
+
+    def take(self, now: float) -> None:
+        batch = self.batcher.take(now)
+        assert bool(batch) == bool(self.waiting)
         if not batch:
             return
+        multiple = self.batcher.multiple
         lengths = [-(-len(row.tokens) // multiple) * multiple for row in batch]
         assert lengths == sorted(lengths)
-        assert len(batch) == 1 or len(batch) * max(lengths) <= budget
-        oldest, (arrived, _) = next(iter(waiting.items()))
+        assert len(batch) == 1 or len(batch) * max(lengths) <= self.batcher.max_batch_tokens
+        oldest, (arrived, _) = next(iter(self.waiting.items()))
         if now - arrived >= MAX_WAIT:
             assert oldest in [row.tokens for row in batch]
         for row in batch:
-            arrived, items = waiting.pop(row.tokens)
+            arrived, items = self.waiting.pop(row.tokens)
             assert (row.arrived, row.items) == (arrived, items)
-            seen += len(items)
+            self.taken[row.tokens] = items
+        self.running.append(batch)
 
+    def finish(self, ahead: int = 0) -> None:
+        """But for the last `ahead` batches."""
+        while len(self.running) > ahead:
+            batch = self.running.popleft()
+            for row in batch:
+                assert row.items == self.taken.pop(row.tokens)
+                self.seen += len(row.items)
+            self.batcher.finish(batch)
+            assert not any(row.items for row in batch)
+
+
+@given(
+    histories,
+    st.integers(1, 40),
+    st.integers(1, 8),
+    st.sampled_from([1, 2, 8]),
+    st.integers(0, 2),
+)
+def test_every_item_comes_out_once_in_batches_that_keep_every_promise(
+    history: list[tuple[tuple[int, ...] | None, float]],
+    budget: int,
+    window: int,
+    multiple: int,
+    ahead: int,
+) -> None:
+    watched = Watched(Batcher(budget, MAX_WAIT, window, multiple))
+    now = 0.0
     for tokens, pause in history:
         now += pause
         if tokens is None:
-            take()
+            watched.take(now)
+            watched.finish(ahead)
         else:
-            batcher.add(added, tokens, now)
-            waiting.setdefault(tokens, (now, []))[1].append(added)
-            added += 1
-        assert len(batcher) == len(waiting)
-        assert batcher.tokens == sum(map(len, waiting))
-        assert len(batcher._sorted) <= window
-    while waiting:
-        take()
-    assert seen == added
-    assert batcher.take(now) == []
-
-
-@given(st.lists(sequences, max_size=30))
-def test_draining_gives_every_item_back(rows: list[tuple[int, ...]]) -> None:
-    batcher: Batcher[int] = Batcher(16, MAX_WAIT, window=4)
-    for item, tokens in enumerate(rows):
-        batcher.add(item, tokens, 0.0)
-    assert sorted(batcher.drain()) == list(range(len(rows)))
-    assert (len(batcher), batcher.tokens, batcher.take(9.0)) == (0, 0, [])
+            watched.add(tokens, now)
+        assert len(watched.batcher) == len(watched.waiting)
+        assert len(watched.batcher._sorted) <= window
+    while watched.waiting:
+        watched.take(now)
+    watched.finish()
+    assert watched.seen == watched.added
+    assert watched.batcher.take(now) == []
 
 
 def test_equal_sequences_share_a_row() -> None:
@@ -73,6 +103,17 @@ def test_equal_sequences_share_a_row() -> None:
     for item in "abc":
         batcher.add(item, (2, 7, 3), 0.0)
     assert [row.items for row in batcher.take(0.0)] == [["a", "b", "c"]]
+
+
+def test_an_equal_sequence_joins_a_row_that_was_taken_until_that_is_finished() -> None:
+    batcher: Batcher[str] = Batcher(100, MAX_WAIT)
+    batcher.add("a", (2, 7, 3), 0.0)
+    (row,) = batcher.take(0.0)
+    batcher.add("b", (2, 7, 3), 0.1)
+    assert (row.items, len(batcher), batcher.take(9.0)) == (["a", "b"], 0, [])
+    batcher.finish([row])
+    batcher.add("c", (2, 7, 3), 0.2)
+    assert [row.items for row in batcher.take(0.2)] == [["c"]]
 
 
 def test_the_shortest_go_first_while_nobody_is_overdue() -> None:

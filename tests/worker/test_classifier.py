@@ -19,10 +19,10 @@ from worker import classifier as classifiers
 from worker.classifier import Classifier, ModelId
 from worker.config import ModelError
 from worker.decision import Decision
-from worker.engines import EngineError
+from worker.engines import EngineError, choice
 
 from . import tiny
-from .fakes import inference_of, verdicts_of
+from .fakes import FakeEngine, inference_of, verdicts_of
 from .tiny import TEXTS
 
 MODEL = ModelId("tiny", "1")
@@ -125,6 +125,23 @@ def test_the_limit_is_never_beyond_the_models_positions(tiny_model: Path) -> Non
     classifier.warm_up(64)
     rows = [each.tokens for each in classifier.tokenize(["글 " * 4_000])]
     assert np.isfinite(classifier.run(classifier.prepare(rows))).all()
+
+
+@pytest.mark.parametrize(("positions", "longest"), [(300, 296), (304, 300), (514, 300), (7, 6)])
+def test_padding_stays_within_the_models_positions(
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    positions: int,
+    longest: int,
+) -> None:
+    folder = copied(tiny_model, tmp_path)
+    sizes = {"max_position_embeddings": positions, "pad_token_id": 0}
+    change(folder, lambda config: config.update(sizes))
+    monkeypatch.setattr(choice, "load", lambda *_: FakeEngine(multiple=8))
+    classifier = load(folder, max_length=300)
+    assert classifier.max_length == longest
+    assert len(classifier.tokenize(["글 " * 4_000])[0].tokens) == longest
 
 
 def test_labels_in_another_order_are_brought_into_ours(tiny_model: Path, tmp_path: Path) -> None:

@@ -141,6 +141,46 @@ def test_a_line_is_answered_while_the_next_is_awaited_and_ctrl_c_ends_it(tiny_mo
             process.kill()
 
 
+LOST = """
+import sys
+from tests.worker.fakes import FakeEngine, fake_classifier
+from worker import parts
+from worker.__main__ import main
+from worker.engines import DeviceLostError
+
+def lost(row):
+    if 13 in row:
+        raise DeviceLostError("CUDA error: unspecified launch failure")
+    return 0.0
+
+parts.classifier = lambda _: fake_classifier(FakeEngine(lost))
+sys.exit(main(["classify"]))
+"""
+
+
+def test_a_lost_device_is_told_at_once_though_the_next_line_is_still_awaited() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOST],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            process.stdin.write(b"w2\n")
+            process.stdin.flush()
+            assert json.loads(process.stdout.readline())["message_id"] == "1"
+            process.stdin.write(b"w13\n")
+            process.stdin.flush()
+            assert process.wait(20) == 1
+            assert process.stderr.read() == b"worker: CUDA error: unspecified launch failure\n"
+        finally:
+            process.kill()
+
+
 class Shuffled(Inference):
     """Answers nothing until all is queued, and then in a shuffled order."""
 

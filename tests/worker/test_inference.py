@@ -223,6 +223,19 @@ async def test_a_lone_message_runs_at_once_on_an_idle_device() -> None:
         await waiter.answer
 
 
+async def test_what_equals_a_sequence_on_the_device_is_answered_by_it() -> None:
+    engine, waiters = Gated(), [Waiter(), Waiter()]
+    inference = inference_of(fake_classifier(engine))
+    async with running(inference):
+        inference.submit([(waiters[0], (0, 2))])
+        assert await asyncio.to_thread(engine.running.acquire, timeout=SECONDS)
+        inference.submit([(waiters[1], (0, 2))])
+        engine.go_on.release()
+        answers = [await waiter.answer for waiter in waiters]
+    assert answers[0] == answers[1]
+    assert engine.batches == [[(0, 2)]]
+
+
 async def test_one_batch_is_prepared_while_another_runs_and_follows_it_at_once() -> None:
     engine = Gated()
     inference = inference_of(fake_classifier(engine), max_batch_tokens=1)
@@ -336,15 +349,23 @@ async def test_after_a_swap_batches_are_no_larger_than_fits_with_the_new_model(
     assert [each.max_batch_tokens for _, each in inference._retiring] == [1_024] * queued
 
 
-async def test_after_a_swap_batches_are_no_larger_than_they_were_shrunk_to_before() -> None:
+async def test_a_new_model_has_the_budget_that_it_was_warmed_up_with() -> None:
+    """That was beside the old one, in less room than it has from now on."""
     new = fake_classifier(FakeEngine())
     new.warm_up(64)
     inference = inference_of(fake_classifier(Cramped(memory=16)), max_batch_tokens=64)
     async with running(inference) as asker:
         await asker.ask(TEXTS)
-        assert inference._batcher.max_batch_tokens == 16
+        assert inference._batcher.max_batch_tokens == 32
         inference.swap(new)
-        assert inference._batcher.max_batch_tokens == 16
+        assert inference._batcher.max_batch_tokens == 64
+
+
+async def test_a_small_batch_that_finds_no_memory_costs_half_of_the_budget_and_no_more() -> None:
+    inference = inference_of(fake_classifier(Cramped(memory=2)), max_batch_tokens=64)
+    verdicts = await verdicts_of(inference, TEXTS[:2])
+    assert not any(map(failing, verdicts))
+    assert inference._batcher.max_batch_tokens == 32
 
 
 async def test_what_waits_for_the_model_before_is_shrunk_as_well() -> None:

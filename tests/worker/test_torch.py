@@ -9,9 +9,11 @@ from weakref import ref
 
 import pytest
 import torch
+from transformers import AutoModelForSequenceClassification
 
 from worker.engines import DeviceLostError, EngineError, InferenceError, OutOfMemoryError
 from worker.engines.torch import TorchEngine, choose
+from worker.limits import TooLargeError
 
 
 class Failing(torch.nn.Module):
@@ -88,6 +90,19 @@ def test_preparing_a_batch_fails_as_running_it_does(
     with pytest.raises(meaning) as caught:
         engine.prepare([(5, 6, 7), (8, 9)])
     assert type(caught.value) is meaning
+
+
+@pytest.mark.parametrize(("error", "meaning"), FAILURES)
+def test_a_model_that_finds_no_memory_while_it_is_loaded_may_be_tried_again(
+    error: Exception, meaning: type[Exception], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def from_pretrained(*_: object, **__: object) -> object:
+        raise error
+
+    monkeypatch.setattr(AutoModelForSequenceClassification, "from_pretrained", from_pretrained)
+    with pytest.raises(EngineError, match=str(tmp_path)) as caught:
+        TorchEngine.load(tmp_path, 0, "cpu", "fp32", 1)
+    assert isinstance(caught.value, TooLargeError) == (meaning is OutOfMemoryError)
 
 
 def test_the_activations_of_a_batch_that_did_not_fit_are_let_go_of_before_its_halves_run(

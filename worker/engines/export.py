@@ -78,7 +78,7 @@ def _load(source: Source, precision: str, threads: int) -> Engine:
 
 
 def _stated(folder: Path) -> Int8Check | None:
-    """The refusal of whoever published the model; their consent is checked here all the same."""
+    """The refusal of whoever published the model: it rules an int8 graph of the cache out, too."""
     path = folder / model_manifest.FILE_NAME
     if not path.exists():
         return None

@@ -20,7 +20,7 @@ from worker.engines import (
     first_line,
     padded,
 )
-from worker.limits import check_room, weights
+from worker.limits import TooLargeError, check_room, weights
 
 logging.set_verbosity_error()
 logging.disable_progress_bar()
@@ -142,10 +142,10 @@ class TorchEngine:
                 attn_implementation="sdpa",
             )
             model = model.eval().to(device)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            message = f"the model in {folder} does not fit into the memory of {device}"
-            raise EngineError(message) from error
         except Exception as error:  # transformers and safetensors promise no kinds of errors
+            if _short_of_memory(error):
+                message = f"the model in {folder} does not fit into the memory of {device}"
+                raise TooLargeError(message) from error
             message = f"the model in {folder} cannot be loaded: {first_line(error)}"
             raise EngineError(message) from error
         if loading["missing_keys"]:
