@@ -172,9 +172,8 @@ def load(  # noqa: PLR0913  (one argument a setting)
     source = Source(folder, pad_id, labels, ids_of, cache or cache_dir())
     engine = choice.load(source, device, precision, threads or available_cores())
     step = engine.multiple
-    if (
-        embedded and -(-max_length // step) * step > embedded
-    ):  # BERT embeds padding's positions, too
+    # Padding has positions as well, which BERT embeds.
+    if embedded and -(-max_length // step) * step > embedded:
         max_length = embedded // step * step or max_length
     return Classifier(model, tokenizer, engine, labels, max_length)
 

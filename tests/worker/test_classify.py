@@ -11,6 +11,7 @@ from io import BytesIO
 from math import nan
 from pathlib import Path
 from random import Random
+from typing import Self
 
 import pytest
 
@@ -116,29 +117,52 @@ def test_the_bundled_model_knows_joy_from_sadness(tmp_path: Path) -> None:
     assert [event.emotion for event in events] == ["기쁨", "기쁨", "슬픔"]
 
 
+class Conversation:
+    """A command whose input stays open: a line in, a line out."""
+
+    def __init__(self, *words: str, **settings: str) -> None:
+        environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
+        environment.pop("PYTHONUNBUFFERED", None)
+        self.process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env=environment | settings,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{line}\n".encode())
+        self.process.stdin.flush()
+
+    def answer(self) -> str:
+        """The id of the message that is answered next."""
+        assert self.process.stdout is not None
+        return str(json.loads(self.process.stdout.readline())["message_id"])
+
+    def complaints(self) -> str:
+        """All of them, once it has ended."""
+        assert self.process.stderr is not None
+        return self.process.stderr.read().decode()
+
+
 def test_a_line_is_answered_while_the_next_is_awaited_and_ctrl_c_ends_it(tiny_model: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if "WORKER_" not in name}
-    environment.pop("PYTHONUNBUFFERED", None)
-    with subprocess.Popen(
-        [sys.executable, "-m", "worker", "classify"],
-        cwd=ROOT,
-        env=environment | {"WORKER_MODEL": str(tiny_model), "WORKER_DEVICE": "cpu"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            process.stdin.write("하나\n".encode())
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["message_id"] == "1"
-            process.send_signal(signal.SIGINT)
-            assert process.wait(10) == -signal.SIGINT
-            assert b"Traceback" not in process.stderr.read()
-        finally:
-            process.kill()
+    settings = {"WORKER_MODEL": str(tiny_model), "WORKER_DEVICE": "cpu"}
+    with Conversation("-m", "worker", "classify", **settings) as command:
+        command.say("하나")
+        assert command.answer() == "1"
+        command.process.send_signal(signal.SIGINT)
+        assert command.process.wait(10) == -signal.SIGINT
+        assert "Traceback" not in command.complaints()
 
 
 LOST = """
@@ -159,26 +183,12 @@ sys.exit(main(["classify"]))
 
 
 def test_a_lost_device_is_told_at_once_though_the_next_line_is_still_awaited() -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", LOST],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        try:
-            process.stdin.write(b"w2\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["message_id"] == "1"
-            process.stdin.write(b"w13\n")
-            process.stdin.flush()
-            assert process.wait(20) == 1
-            assert process.stderr.read() == b"worker: CUDA error: unspecified launch failure\n"
-        finally:
-            process.kill()
+    with Conversation("-c", LOST) as command:
+        command.say("w2")
+        assert command.answer() == "1"
+        command.say("w13")
+        assert command.process.wait(20) == 1
+        assert command.complaints() == "worker: CUDA error: unspecified launch failure\n"
 
 
 class Shuffled(Inference):
