@@ -16,11 +16,15 @@ from schemas.emotion import EMOTIONS
 from trainer.job import FitError, line
 
 
-def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model with the six labels, from a folder or the hub, and its tokenizer. Raises FitError."""
+def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model with the six labels, from a folder or the hub, and its tokenizer. Raises FitError.
+
+    `commit`: of the hub's model; the newest without it.
+    """
+    kept = {"revision": commit or "main", "trust_remote_code": False}
     six = {number: str(name) for number, name in enumerate(EMOTIONS)}
     try:
-        stated = AutoConfig.from_pretrained(spec, trust_remote_code=False)
+        stated = AutoConfig.from_pretrained(spec, **kept)
         labels = _labels(spec, stated)
         model = AutoModelForSequenceClassification.from_pretrained(
             spec,
@@ -28,9 +32,9 @@ def load(spec: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
             label2id={name: number for number, name in six.items()},
             num_labels=len(six),
             dtype=torch.float32,
-            trust_remote_code=False,
+            **kept,
         )
-        tokenizer = AutoTokenizer.from_pretrained(spec, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(spec, **kept)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise FitError(f"{spec} cannot be loaded: {line(error)}") from None
     if labels and labels != list(EMOTIONS):

@@ -42,7 +42,7 @@ def fit(job: Job, folder: Path) -> Fitted:
     options, checkpoints = job.options, folder / checkpoint.FOLDER
     torch.set_num_threads(options.threads or available_cores())
     set_seed(options.seed)
-    model, tokenizer = base.load(job.spec)
+    model, tokenizer = base.load(job.spec, job.commit)
     length = min(options.max_length, base.positions(model))
     args = arguments(checkpoints, options, job.learning_rate)
     # Of all devices: one process uses each that it sees.

@@ -28,6 +28,7 @@ class Job:
     learning_rate: float
     processes: int = 1  # that do it together, each of them told the same
     settled: bool = False  # in the end, weights are rounded to what int8 has
+    commit: str | None = None  # of the hub's model
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ Each is a stage on files (see `trainer.stage`), found or done when it is first a
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from trainer import dataset, evaluate, stage
+from trainer import dataset, evaluate, hub, stage
 from trainer.evaluate import Evaluation
 from trainer.pseudo_label import FILE as PSEUDO
 from trainer.pseudo_label import pseudo_label
@@ -32,6 +32,7 @@ class Lineage:
         self.given = given
         self.sources = Sources(options, given)
         self.say = say
+        self._commit = cache(hub.commit)  # the same for all of a run
         self._said: set[tuple[Path, str]] = set()  # each stage is told once
 
     @cached_property
@@ -39,13 +40,16 @@ class Lineage:
         """Labelled data → a teacher. Raises LeakageError, DataError, FitError, StageError."""
         from trainer.teach import teach  # noqa: PLC0415  (lazy: brings torch)
 
+        commit = self._commit(self.options.teacher)
+
         def make(folder: Path) -> Numbers:
-            numbers = teach(self.sources.labelled, self.sources.golden, folder, self.options)
+            labelled, golden = self.sources.labelled, self.sources.golden
+            numbers = teach(labelled, golden, folder, self.options, commit)
             return numbers | {LEFT_OUT: len(self.sources.reviewed) - len(self.sources.free)}
 
         inputs = self.sources.labels | _model("start", self.options.teacher)
         settings = {"teacher", "teacher_learning_rate", *self._fit}
-        return self.done("teach", inputs, settings, make)
+        return self.done("teach", inputs, settings, make, commit=commit)
 
     @cached_property
     def pseudo(self) -> Done:
@@ -102,23 +106,23 @@ class Lineage:
         from trainer.choose import read_examples  # noqa: PLC0415  (lazy)
         from trainer.finetune import finetune  # noqa: PLC0415  (lazy: brings torch)
 
-        selected = self.selection(name)
+        selected, commit = self.selection(name), self._commit(self.options.student)
 
         def make(folder: Path) -> Numbers:
             return finetune(
-                self.options.student,
                 read_examples(selected),
                 self.sources.labelled,
                 self.sources.golden,
                 folder,
-                options=self.options,
+                self.options,
+                commit,
             )
 
         inputs = self.sources.labels | {"selected": selected}
         inputs |= _model("start", self.options.student)
         settings = {"student", "student_learning_rate", "settle_weights", *self._fit}
         note = "given" if self.given.training else name
-        return self.done("finetune", inputs, settings, make, note=note)
+        return self.done("finetune", inputs, settings, make, note=note, commit=commit)
 
     @cached_property
     def candidate(self) -> Done:
@@ -150,9 +154,10 @@ class Lineage:
     ) -> Done:
         """A stage of this run: `settings` are the names of those that decide what it makes.
 
-        So do `others`, which are none of the options.
+        So do `others`, which are none of the options; what is None is not stated.
         """
-        stated = self.options.model_dump(mode="json", include=settings) | others
+        stated = self.options.model_dump(mode="json", include=settings)
+        stated |= {key: each for key, each in others.items() if each is not None}
         done = stage.run(self.options.work, name, inputs, stated, make, seed=self.options.seed)
         return self.told(done, note)
 
@@ -181,6 +186,6 @@ class Lineage:
 
 
 def _model(name: str, spec: str) -> dict[str, Path]:
-    """A model's folder as an input; a hub id is a setting."""
+    """A model's folder as an input; a hub id is a setting, and so is its commit."""
     folder = Path(spec).expanduser()
     return {name: folder} if folder.is_dir() else {}

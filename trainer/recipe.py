@@ -20,7 +20,7 @@ from trainer.history import Run
 from trainer.lineage import Lineage, Say
 from trainer.settings import TrainerSettings
 from trainer.sources import NOTHING, Given, Sources
-from trainer.stage import Done, StageManifest
+from trainer.stage import Done, Setting, StageManifest
 
 
 class Recipe:
@@ -65,7 +65,7 @@ class Recipe:
         folder = self.options.work / runs[-1].student
         found, stated = stage.read(folder), self.options.model_dump(mode="json")
         selected = Path(runs[-1].selected).stem == self.options.selection
-        if found and selected and self._same(folder) and found.settings.items() <= stated.items():
+        if found and selected and self._same(folder) and _decided(found).items() <= stated.items():
             self._keep_golden_apart(self.options.work / runs[-1].selected, found)
             self.say(f"the student of the last run → {folder}")
             self.lineage.candidate = Done(folder, found, skipped=True)
@@ -159,6 +159,12 @@ class Recipe:
                 version=_version(outcome),
             ),
         )
+
+
+def _decided(student: StageManifest) -> dict[str, Setting]:
+    """The options that decided a fit. That a hub has another commit since is no reason for one."""
+    options = TrainerSettings.model_fields
+    return {name: each for name, each in student.settings.items() if name in options}
 
 
 def _version(outcome: Outcome) -> str | None:

@@ -15,14 +15,21 @@ from trainer.tables import DataError
 
 
 def teach(
-    labelled: list[Labelled], golden: list[Labelled], folder: Path, options: TrainerSettings
+    labelled: list[Labelled],
+    golden: list[Labelled],
+    folder: Path,
+    options: TrainerSettings,
+    commit: str | None = None,
 ) -> Numbers:
-    """Fit the teacher into `folder`/model. Raises LeakageError, DataError, FitError."""
+    """Fit the teacher, a hub's at `commit`, into `folder`/model.
+
+    Raises LeakageError, DataError, FitError.
+    """
     leakage.Firewall(golden).check(labelled)
     train, held_out = split(labelled, options.validation_share, options.seed)
     rate = options.teacher_learning_rate
-    job = Job(options.teacher, select.human(train), select.human(held_out), options, rate)
-    return fitted(job, folder)
+    people = select.human(train), select.human(held_out)
+    return fitted(Job(options.teacher, *people, options, rate, commit=commit), folder)
 
 
 def fitted(job: Job, folder: Path) -> Numbers:

@@ -140,11 +140,10 @@ def _from_folder(folder: Path) -> Resolved:
 
 def _from_hub(spec: str) -> Resolved:
     from huggingface_hub import snapshot_download  # noqa: PLC0415  (lazy: takes a second)
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError  # noqa: PLC0415
 
     try:
         folder = Path(snapshot_download(spec, allow_patterns=HUB_FILES))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError, ValueError) as error:
+    except storage.errors(ValueError) as error:
         message = f"{spec} cannot be had from the Hugging Face hub: {first_line(error)}"
         raise ModelError(message) from error
     return Resolved(folder, ModelId(spec, folder.name))  # a snapshot's folder is its commit

@@ -13,6 +13,8 @@ FOREIGN: Final = (
     ("ftplib", "Error"),
     ("gcsfs.retry", "HttpError"),
     ("google.auth.exceptions", "GoogleAuthError"),
+    ("httpx2", "HTTPError"),  # the Hugging Face hub
+    ("huggingface_hub.errors", "RevisionResolutionError"),
     ("paramiko.ssh_exception", "SSHException"),  # sftp
 )
 PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*):[^/@]*@")

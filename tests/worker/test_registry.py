@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas import manifest
+from tests import hub
 from worker import registry
 from worker.classifier import ModelId
 from worker.config import ModelError
@@ -126,12 +127,17 @@ print(found.folder, found.model.name, found.model.version, sep="\\n")
 """
 
 
-def resolved_offline(hub: Path, spec: str) -> "subprocess.CompletedProcess[str]":
+def resolved_offline(cache: Path, spec: str) -> "subprocess.CompletedProcess[str]":
+    """By what the cache has."""
+    return resolved(spec, {"HF_HUB_CACHE": str(cache), "HF_HUB_OFFLINE": "1"})
+
+
+def resolved(spec: str, variables: dict[str, str]) -> "subprocess.CompletedProcess[str]":
     """In a process of its own: the hub's client reads its variables once."""
     return subprocess.run(
         [sys.executable, "-c", RESOLVE, spec],
         cwd=ROOT,
-        env=os.environ | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"},
+        env=os.environ | variables,
         check=False,
         capture_output=True,
         text=True,
@@ -152,6 +158,29 @@ def test_a_hub_id_is_a_folder_of_its_commit(tmp_path: Path, tiny_model: Path) ->
 
 def test_a_hub_id_that_cannot_be_had_is_one_line(tmp_path: Path) -> None:
     done = resolved_offline(tmp_path / "hub", "someone/tiny")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("someone/tiny cannot be had from the Hugging Face hub: ")
+
+
+def test_a_model_is_downloaded_from_a_hub_without_what_is_pickled(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "tiny")
+    (folder / "pytorch_model.bin").write_bytes(b"code")
+    with hub.running(someone__tiny=folder) as there:
+        done = resolved("someone/tiny", there.environment(tmp_path / "cache"))
+        assert done.returncode == 0, done.stderr
+        _, *model = done.stdout.splitlines()
+        assert model == ["someone/tiny", there.commit("someone/tiny")]
+        assert any(path.endswith("model.safetensors") for path in there.asked)
+        assert not any(path.endswith("pytorch_model.bin") for path in there.asked)
+
+
+def test_a_proxy_that_refuses_the_hub_is_one_line(tmp_path: Path) -> None:
+    with hub.running() as refuses:  # it knows no CONNECT
+        through = {"HTTPS_PROXY": refuses.url, "HF_HUB_CACHE": str(tmp_path)}
+        done = resolved("someone/tiny", through)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert line.startswith("someone/tiny cannot be had from the Hugging Face hub: ")
