@@ -14,6 +14,7 @@ from transformers import (
     DataCollatorWithPadding,
     EarlyStoppingCallback,
     EvalPrediction,
+    ProgressCallback,
     TrainerState,
     TrainingArguments,
     set_seed,
@@ -21,6 +22,7 @@ from transformers import (
 from transformers.trainer import TRAINER_STATE_NAME
 
 from trainer import base, checkpoint, settle, stage
+from trainer.bar import Bar
 from trainer.job import FitError, Fitted, Job, line, write_fitted
 from trainer.scores import score
 from trainer.settings import TrainerSettings
@@ -68,6 +70,8 @@ def fit(job: Job, folder: Path) -> Fitted:
             checkpoint.MarkWhole(),
         ],
     )
+    fitting.remove_callback(ProgressCallback)
+    fitting.add_callback(Bar)
     with _in_one_line(job.spec, folder):
         last = checkpoint.last_whole(checkpoints)
         if last and checkpoint.is_over(last, patience):  # killed before the model was saved

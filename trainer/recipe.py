@@ -12,7 +12,7 @@ pseudo-labels that the seed's filter accepts (`seed`), with those of the calibra
 from pathlib import Path
 from typing import Any
 
-from trainer import collect, facts, history, promote, report, stage
+from trainer import collect, facts, history, promote, prune, report, stage
 from trainer.collect import Waiting
 from trainer.facts import Facts
 from trainer.gate import Gate, Outcome
@@ -48,7 +48,8 @@ class Recipe:
                 return collected
         outcome = self.gate.promote() if promoting else self.gate.ask()
         self._report(facts.gather(self.gate, outcome))
-        self._remember(outcome)  # last: from here on its snapshots count as used
+        self._remember(outcome)  # from here on its snapshots count as used
+        self._prune()
         if outcome.untold:
             raise outcome.untold
         return outcome
@@ -146,6 +147,17 @@ class Recipe:
         self._report(facts.decided(kept, self.gate, outcome))
         told = {"verdict": outcome.verdict, "version": _version(outcome)}
         history.add(work, runs[-1].model_copy(update=told))
+
+    def _prune(self) -> None:
+        """What cannot be removed is told, and harms nothing."""
+        try:
+            folders = prune.prune(self.options.work, self.options.keep_runs)
+        except OSError as error:
+            self.say(f"prune: {error.filename} cannot be removed: {error.strerror}")
+            return
+        if folders:
+            names = ", ".join(each.relative_to(self.options.work).as_posix() for each in folders)
+            self.say(f"prune: older runs alone used {names}; removed (TRAINER_KEEP_RUNS)")
 
     def _remember(self, outcome: Outcome) -> None:
         selected = self.lineage.selection(self.options.selection)

@@ -70,9 +70,12 @@ def run(folder: Path, options: TrainerSettings) -> Fitted:
 
 
 def test_it_learns_what_the_words_mean_and_keeps_the_best(
-    tmp_path: Path, options: TrainerSettings
+    tmp_path: Path, options: TrainerSettings, capfd: pytest.CaptureFixture[str]
 ) -> None:
     found = run(tmp_path / "fit", options)
+    shown = capfd.readouterr()
+    assert shown.out == ""  # a command's account of its stages stands there
+    assert f"macro-F1={found.macro_f1:.3f}" in shown.err
     assert found.macro_f1 > 0.9
     best = max(entry["eval_macro_f1"] for entry in found.curve if "eval_macro_f1" in entry)
     assert found.macro_f1 == best

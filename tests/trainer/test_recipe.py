@@ -89,6 +89,20 @@ def test_a_run_promotes_the_first_student_and_the_worker_finds_it(given: Trainer
     assert all("unchanged" in line for line in again if "→" in line)
 
 
+def test_a_run_removes_the_models_that_older_runs_alone_used(given: TrainerSettings) -> None:
+    one = given.model_copy(update={"keep_runs": 1, "epochs": 1})
+    first = run(one).student.folder
+    said: list[str] = []
+    other = one.model_copy(update={"student_learning_rate": 1e-3})
+    second = run(other, said).student.folder
+    assert said[-1].startswith(f"prune: older runs alone used finetune/{first.name}; removed")
+    assert not first.exists()
+    assert (report.render_last(one.work) / report.HTML).exists()
+    again: list[str] = []
+    assert run(other, again).student.folder == second
+    assert all("unchanged" in line for line in again if "→" in line)
+
+
 def test_a_student_no_better_than_the_champion_is_not_promoted(
     tmp_path: Path, given: TrainerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
