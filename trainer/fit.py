@@ -135,6 +135,7 @@ def arguments(
         dataloader_num_workers=padders(),
         remove_unused_columns=False,
         log_level="error",
+        disable_tqdm=False,  # by default there is no bar once the worker's classifier was loaded
     )
 
 
