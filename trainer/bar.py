@@ -13,6 +13,8 @@ class Bar(ProgressCallback):
     A command's account of its stages stands there, and the report draws what was logged.
     """
 
+    training_bar: Any  # of the first process alone, and while it fits
+
     def on_log(
         self,
         args: TrainingArguments,  # noqa: ARG002  (TrainerCallback's signature)
@@ -22,6 +24,5 @@ class Bar(ProgressCallback):
         **_: Any,  # noqa: ANN401
     ) -> None:
         """Show how well the model did when it was last looked at."""
-        bar = getattr(self, "training_bar", None)  # of the first process alone, and in a fit
-        if bar is not None and logs and SHOWN in logs:
-            bar.set_postfix({"macro-F1": f"{logs[SHOWN]:.3f}"})
+        if self.training_bar is not None and logs and SHOWN in logs:
+            self.training_bar.set_postfix({"macro-F1": f"{logs[SHOWN]:.3f}"})

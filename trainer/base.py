@@ -14,6 +14,7 @@ from transformers import (
 
 from schemas.emotion import EMOTIONS
 from trainer.job import FitError, line
+from worker import storage
 
 
 def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -21,10 +22,10 @@ def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrai
 
     `commit`: of the hub's model; the newest without it.
     """
-    kept = {"revision": commit or "main", "trust_remote_code": False}
+    pinned = {"revision": commit or "main", "trust_remote_code": False}
     six = {number: str(name) for number, name in enumerate(EMOTIONS)}
     try:
-        stated = AutoConfig.from_pretrained(spec, **kept)
+        stated = AutoConfig.from_pretrained(spec, **pinned)
         labels = _labels(spec, stated)
         model = AutoModelForSequenceClassification.from_pretrained(
             spec,
@@ -32,10 +33,10 @@ def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrai
             label2id={name: number for number, name in six.items()},
             num_labels=len(six),
             dtype=torch.float32,
-            **kept,
+            **pinned,
         )
-        tokenizer = AutoTokenizer.from_pretrained(spec, **kept)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        tokenizer = AutoTokenizer.from_pretrained(spec, **pinned)
+    except storage.errors(ValueError, RuntimeError, SafetensorError) as error:
         raise FitError(f"{spec} cannot be loaded: {line(error)}") from None
     if labels and labels != list(EMOTIONS):
         _reorder_head(model, [labels.index(name) for name in EMOTIONS])

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Final
 
 import orjson
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from schemas.record import Record
 from trainer import dataset, stage
@@ -24,6 +24,8 @@ class Run(Record):
     verdict: str
     version: str | None
     """What was promoted, if anything."""
+    used: list[str] = Field(default_factory=list)
+    """The folders of its stages, made or found made; older runs did not state them."""
 
 
 _RUNS: Final = TypeAdapter(list[Run])

@@ -32,6 +32,7 @@ class Lineage:
         self.given = given
         self.sources = Sources(options, given)
         self.say = say
+        self.used: set[Path] = set()  # the folders of stages, made or found made
         self._commit = cache(hub.commit)  # the same for all of a run
         self._said: set[tuple[Path, str]] = set()  # each stage is told once
 
@@ -163,6 +164,7 @@ class Lineage:
 
     def told(self, done: Done, note: str = "") -> Done:
         """Say what a stage has to tell; `note` says which of several it is."""
+        self.used.add(done.folder)
         state = "unchanged, skipped" if done.skipped else stage.told(done.manifest.numbers)
         kind = f" ({note})" if note else ""
         if (done.folder, note) not in self._said:

@@ -1,41 +1,73 @@
-"""What no recent run used: models of gigabytes, which would fill the disk of a scheduled trainer.
+"""Models that only older runs used: gigabytes, which would fill the disk of a scheduled trainer.
 
 What people wrote or said stays (snapshots, pseudo-labels, selections, labels), and so does what is
 told of a run (its report). What a registry has is its own.
 """
 
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from trainer import history, stage
+from trainer.history import Run
+from trainer.lineage import Say
+from trainer.settings import TrainerSettings
 
 STAGES: Final = ("teach", "finetune", "publish")  # each leaves a model
+REMOVED: Final = ".removed-"  # and the folder's name, while it is removed: a kill may leave it
 
 
-def prune(work: Path, keep: int) -> list[Path]:
-    """Remove the models that none of the last `keep` runs used, and fits begun before and given up.
+def prune(options: TrainerSettings, say: Say) -> None:
+    """Remove the models that none of the last TRAINER_KEEP_RUNS runs made or found made.
 
-    A run uses what it makes and what it finds made; 0 keeps all. Raises DataError, OSError.
+    What cannot be removed is told, and harms nothing. Raises DataError.
     """
-    runs = history.read(work)
-    if not 0 < keep < len(runs):
-        return []
-    kept = {work / run.student for run in runs[-keep:]}
-    last = work / runs[-keep - 1].student  # of those that are not kept
-    if last in kept or not (last / stage.MANIFEST).exists():
-        return []
-    until = stage.last_used(last)
-    old = [
+    gone = []
+    for folder in _old(options):
+        try:
+            shutil.rmtree(_aside(folder))
+        except OSError as error:
+            say(f"prune: {folder} cannot be removed: {error.strerror or error}")
+        else:
+            gone.append(folder.relative_to(options.work).as_posix())
+    if gone:
+        say(f"prune: only older runs used {', '.join(gone)}: removed (TRAINER_KEEP_RUNS)")
+
+
+def _old(options: TrainerSettings) -> list[Path]:
+    runs = _runs(options.work)
+    recent = runs[-options.keep_runs :]
+    if not 0 < options.keep_runs < len(runs) or not all(run.used for run in recent):
+        return []  # runs of versions before this one did not state it
+    used = {options.work / name for run in recent for name in run.used}
+    starts = {Path(spec).expanduser().resolve() for spec in (options.teacher, options.student)}
+    return [
         folder
         for name in STAGES
-        for folder in sorted((work / name).glob("*"))
-        if folder not in kept and _is_stage(folder) and stage.last_used(folder) <= until
+        for folder in sorted((options.work / name).glob("*"))
+        if folder not in used and _is_ours(folder) and not _holds(folder, starts)
     ]
-    for folder in old:
-        shutil.rmtree(folder)
-    return old
 
 
-def _is_stage(folder: Path) -> bool:
-    return folder.name.startswith(stage.PARTIAL) or (folder / stage.MANIFEST).exists()
+def _runs(work: Path) -> list[Run]:
+    """What `promote` said later of a run is no run of its own."""
+    same = groupby(history.read(work), lambda run: (run.snapshots, run.selected, run.student))
+    return [list(told)[-1] for _, told in same]
+
+
+def _is_ours(folder: Path) -> bool:
+    whole = (folder / stage.MANIFEST).is_file() and not folder.is_symlink()
+    return whole or folder.name.startswith(REMOVED)
+
+
+def _holds(folder: Path, starts: set[Path]) -> bool:
+    """A later run may start from what an earlier one made."""
+    return any(start.is_relative_to(folder.resolve()) for start in starts)
+
+
+def _aside(folder: Path) -> Path:
+    """Half of a stage is none: it gets a name of its own before it is removed."""
+    if folder.name.startswith(REMOVED):
+        return folder
+    return folder.rename(folder.with_name(f"{REMOVED}{folder.name}"))

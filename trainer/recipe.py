@@ -49,7 +49,7 @@ class Recipe:
         outcome = self.gate.promote() if promoting else self.gate.ask()
         self._report(facts.gather(self.gate, outcome))
         self._remember(outcome)  # from here on its snapshots count as used
-        self._prune()
+        prune.prune(self.options, self.say)
         if outcome.untold:
             raise outcome.untold
         return outcome
@@ -145,19 +145,9 @@ class Recipe:
             return
         kept = facts.read(facts.folder(work, student.name))
         self._report(facts.decided(kept, self.gate, outcome))
-        told = {"verdict": outcome.verdict, "version": _version(outcome)}
+        used = sorted({*runs[-1].used, *self._used()})
+        told = {"verdict": outcome.verdict, "version": _version(outcome), "used": used}
         history.add(work, runs[-1].model_copy(update=told))
-
-    def _prune(self) -> None:
-        """What cannot be removed is told, and harms nothing."""
-        try:
-            folders = prune.prune(self.options.work, self.options.keep_runs)
-        except OSError as error:
-            self.say(f"prune: {error.filename} cannot be removed: {error.strerror}")
-            return
-        if folders:
-            names = ", ".join(each.relative_to(self.options.work).as_posix() for each in folders)
-            self.say(f"prune: older runs alone used {names}; removed (TRAINER_KEEP_RUNS)")
 
     def _remember(self, outcome: Outcome) -> None:
         selected = self.lineage.selection(self.options.selection)
@@ -169,8 +159,13 @@ class Recipe:
                 student=outcome.student.folder.relative_to(self.options.work).as_posix(),
                 verdict=outcome.verdict,
                 version=_version(outcome),
+                used=self._used(),
             ),
         )
+
+    def _used(self) -> list[str]:
+        folders = (each.relative_to(self.options.work) for each in self.lineage.used)
+        return sorted(each.as_posix() for each in folders)
 
 
 def _decided(student: StageManifest) -> dict[str, Setting]:

@@ -33,9 +33,7 @@ class TrainerSettings(BaseSettings):
         "champion", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="what workers follow"
     )
     work: Path = Field(Path("runs"), description="folder of the stages' files")
-    keep_runs: int = Field(
-        10, ge=0, description="runs whose models stay in that folder, at least; 0: all"
-    )
+    keep_runs: int = Field(10, ge=0, description="runs whose models stay in that folder; 0: all")
     golden: Path = Field(DATA / "golden.tsv", description="evaluation set; nothing trains on it")
     labelled: Path = Field(
         DATA / "train.tsv", description="labelled data: columns text, emotion and maybe id"

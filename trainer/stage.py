@@ -25,7 +25,6 @@ from schemas.record import Record
 from trainer import __version__
 
 MANIFEST: Final = "stage.json"
-PARTIAL: Final = ".partial-"  # and the id: a folder that is not whole
 ID_LETTERS: Final = 16
 
 Setting = str | int | float | bool | None
@@ -90,9 +89,8 @@ def run(  # noqa: PLR0913  (what a manifest states, and the work itself)
     folder = work / name / fingerprint[:ID_LETTERS]
     found = read(folder)
     if found is not None and found.fingerprint == fingerprint:
-        os.utime(folder / MANIFEST)  # see `last_used`
         return Done(folder, found, skipped=True)
-    partial = work / name / f"{PARTIAL}{fingerprint[:ID_LETTERS]}"
+    partial = work / name / f".partial-{fingerprint[:ID_LETTERS]}"
     started = _now()
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -132,16 +130,6 @@ def read(folder: Path) -> StageManifest | None:
     except (OSError, ValidationError):
         return None
     return manifest if outputs == manifest.outputs else None
-
-
-def last_used(folder: Path) -> float:
-    """When a stage was made or found made; of one that is not whole, when it was worked at last.
-
-    Seconds since 1970.
-    """
-    manifest = folder / MANIFEST
-    touched = [manifest] if manifest.exists() else [folder, *folder.rglob("*")]
-    return max(each.stat().st_mtime for each in touched)
 
 
 def told(numbers: Numbers) -> str:

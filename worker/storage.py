@@ -4,7 +4,7 @@ import re
 import sys
 from typing import Final
 
-# What the libraries that fsspec brings in raise beside OSError: (module, class).
+# What the libraries of stores raise beside OSError: (module, class).
 FOREIGN: Final = (
     ("aiohttp", "ClientError"),  # http, gs
     ("azure.core.exceptions", "AzureError"),  # abfs

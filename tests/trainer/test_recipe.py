@@ -95,7 +95,7 @@ def test_a_run_removes_the_models_that_older_runs_alone_used(given: TrainerSetti
     said: list[str] = []
     other = one.model_copy(update={"student_learning_rate": 1e-3})
     second = run(other, said).student.folder
-    assert said[-1].startswith(f"prune: older runs alone used finetune/{first.name}; removed")
+    assert said[-1].startswith(f"prune: only older runs used finetune/{first.name}, publish/")
     assert not first.exists()
     assert (report.render_last(one.work) / report.HTML).exists()
     again: list[str] = []

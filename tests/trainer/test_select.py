@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -227,7 +228,7 @@ def test_what_an_earlier_run_accepted_is_labelled_anew_by_the_next_teacher_and_m
     earlier.mkdir(parents=True)
     before = [*known, *select.pseudo(wrong, "new", soft=False)]
     choose.write_examples(earlier / "calibrated.parquet", before)
-    ran = {"student": "s", "verdict": "promote", "version": "1"}
+    ran: dict[str, Any] = {"student": "s", "verdict": "promote", "version": "1"}
     history.add(
         options.work, Run(snapshots=["s"], selected="select/earlier/calibrated.parquet", **ran)
     )
