@@ -23,6 +23,7 @@ class Hub:
     models: dict[str, Path] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  # paths, in order
     url: str = ""
+    breaks_off: str | None = None  # at this file
 
     def commit(self, model: str) -> str:
         """Forty letters, as Git's are."""
@@ -55,6 +56,9 @@ def running(**models: Path) -> Iterator[Hub]:
         def _answer(self, *, body: bool) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.asked.append(path)
+            if hub.breaks_off and path.endswith(hub.breaks_off):
+                self.close_connection = True
+                return
             status, headers, content = _answered(hub, path)
             self.send_response(status)
             for name, value in (headers | {"Content-Length": str(len(content))}).items():

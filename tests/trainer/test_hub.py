@@ -139,5 +139,16 @@ def test_both_are_fitted_from_one_commit_each_and_manifests_say_of_which(
     assert "Traceback" not in unknown.stderr
 
 
+def test_a_hub_that_breaks_off_is_one_line(
+    there: Hub, theirs: TrainerSettings, tmp_path: Path
+) -> None:
+    there.breaks_off = "tokenizer_config.json"
+    done = trainer(theirs, there, tmp_path / "cache", "teach")
+    assert done.returncode == 1
+    *_, line = done.stderr.splitlines()
+    assert line.startswith(f"trainer: {TEACHER} cannot be loaded: ")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_folder_has_no_commit(tiny_model: Path) -> None:
     assert commit(str(tiny_model)) is None
