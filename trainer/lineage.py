@@ -160,11 +160,11 @@ class Lineage:
         stated = self.options.model_dump(mode="json", include=settings)
         stated |= {key: each for key, each in others.items() if each is not None}
         done = stage.run(self.options.work, name, inputs, stated, make, seed=self.options.seed)
+        self.used.add(done.folder)
         return self.told(done, note)
 
     def told(self, done: Done, note: str = "") -> Done:
         """Say what a stage has to tell; `note` says which of several it is."""
-        self.used.add(done.folder)
         state = "unchanged, skipped" if done.skipped else stage.told(done.manifest.numbers)
         kind = f" ({note})" if note else ""
         if (done.folder, note) not in self._said:

@@ -142,7 +142,11 @@ def runs(options: TrainerSettings) -> list[Run]:
     """
     return [
         run.model_copy(
-            update={"selected": "", "version": run.version and run.version.rpartition("-")[2]}
+            update={
+                "selected": "",
+                "version": run.version and run.version.rpartition("-")[2],
+                "used": sorted(name.partition("/")[0] for name in run.used),
+            }
         )
         for run in history.read(options.work)
     ]
