@@ -57,8 +57,10 @@ def _runs(work: Path) -> list[Run]:
 
 
 def _is_ours(folder: Path) -> bool:
-    whole = (folder / stage.MANIFEST).is_file() and not folder.is_symlink()
-    return whole or folder.name.startswith(REMOVED)
+    """A whole stage (a partial one may have its manifest already), or half of a removed one."""
+    if folder.name.startswith("."):
+        return folder.name.startswith(REMOVED)
+    return (folder / stage.MANIFEST).is_file() and not folder.is_symlink()
 
 
 def _holds(folder: Path, starts: set[Path]) -> bool:

@@ -121,6 +121,7 @@ def test_texts_and_what_is_no_stage_stay(runs: Runs) -> None:
     others = [runs.options.work / f"teach/{name}" for name in ("mine", ".partial-1")]
     for folder in others:
         folder.mkdir(parents=True)
+    (others[1] / stage.MANIFEST).touch()  # a kill may come before it gets its name
     runs.run("one")
     runs.run("two")
     runs.prune(1)
