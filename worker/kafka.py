@@ -99,9 +99,10 @@ HINTS: Final[Mapping[type[errors.KafkaError], str]] = {
         "no right to use the consumer group {name}: grant Read on it (a worker's is "
         "WORKER_GROUP_ID, a trainer's TRAINER_GROUP_ID)"
     ),
+    # Without {name}: each partition has an id of its own, and all of them lack the same grant.
     errors.TransactionalIdAuthorizationFailed: (
-        "no right to use the transactional id {name}: grant Write on transactional ids that "
-        "begin with WORKER_GROUP_ID"
+        "no right to use the transactional ids of this group: grant Write on transactional ids "
+        "that begin with WORKER_GROUP_ID"
     ),
     errors.MessageSizeTooLargeError: TOO_LARGE,
     errors.RecordListTooLargeError: TOO_LARGE,

@@ -21,7 +21,7 @@ from worker.settings import KafkaSettings, SettingsError
         (errors.TopicAuthorizationFailedError({"b", "a"}), "the topic a, b: grant"),
         (errors.TopicAuthorizationFailedError(), "TopicAuthorizationFailedError): grant"),
         (errors.GroupAuthorizationFailedError("maum-worker"), "WORKER_GROUP_ID, a trainer's"),
-        (errors.TransactionalIdAuthorizationFailed("maum-worker.t.0"), "transactional ids that"),
+        (errors.TransactionalIdAuthorizationFailed("maum-worker.t.0"), "ids that begin with"),
         (errors.MessageSizeTooLargeError("too\nlarge"), "raise max.message.bytes"),
         (errors.IncompatibleBrokerVersion("InitProducerId"), "InitProducerId"),
     ],
@@ -30,6 +30,12 @@ def test_what_no_retry_mends_is_one_line_with_advice(error: errors.KafkaError, a
     assert isinstance(error, kafka.FATAL)
     assert advice in kafka.line(error)
     assert "\n" not in kafka.line(error)
+
+
+def test_partitions_that_lack_the_same_grant_say_the_same_line() -> None:
+    ids = ["maum-worker.t.0", "maum-worker.t.1"]
+    refused = [errors.TransactionalIdAuthorizationFailed(name) for name in ids]
+    assert len({kafka.line(error) for error in refused}) == 1
 
 
 def test_an_error_without_advice_is_named_once() -> None:
