@@ -18,7 +18,10 @@ BRANCH: Final = "main"
 
 @dataclass
 class Hub:
-    """Models by id, as folders that may change: each content is a commit of its own."""
+    """Models by id, as folders that may change: each content is a commit of its own.
+
+    `owner/name@v1` is what the tag v1 of `owner/name` has.
+    """
 
     models: dict[str, Path] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)  # paths, in order
@@ -31,6 +34,13 @@ class Hub:
         for name, path in self.files(model).items():
             digest.update(name.encode() + path.read_bytes())
         return digest.hexdigest()
+
+    def at(self, model: str, revision: str) -> str | None:
+        """Which of them that is: by branch, tag or commit."""
+        tags = [each for each in self.models if each.startswith(f"{model}@")]
+        known = {self.commit(each): each for each in (*tags, model)}
+        known |= {each.partition("@")[2]: each for each in tags}
+        return (known | {BRANCH: model}).get(revision)
 
     def files(self, model: str) -> dict[str, Path]:
         """By their names there."""
@@ -86,15 +96,19 @@ def _answered(hub: Hub, path: str) -> Answer:
     model = f"{owner}/{name}"
     if model not in hub.models:
         return HTTPStatus.NOT_FOUND, {"X-Error-Code": "RepoNotFound"}, b""
-    commit, files = hub.commit(model), hub.files(model)
-    match place:
-        case [] | ["revision", _]:
+    kind, revision, *file = place or ["revision", BRANCH]
+    found = hub.at(model, revision)
+    if not found:
+        return HTTPStatus.NOT_FOUND, {"X-Error-Code": "RevisionNotFound"}, b""
+    commit, files = hub.commit(found), hub.files(found)
+    match kind, file:
+        case "revision", []:
             names = [{"rfilename": name} for name in files]
             return _json({"id": model, "sha": commit, "siblings": names})
-        case ["tree", revision] if revision in {BRANCH, commit}:
+        case "tree", []:
             return _json([_entry(path) for path in files.values()])
-        case ["resolve", revision, file] if revision in {BRANCH, commit} and file in files:
-            body = files[file].read_bytes()
+        case "resolve", [name] if name in files:
+            body = files[name].read_bytes()
             return HTTPStatus.OK, {"ETag": f'"{_hash(body)}"', "X-Repo-Commit": commit}, body
     missing = {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit}
     return HTTPStatus.NOT_FOUND, missing, b""

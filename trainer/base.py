@@ -14,28 +14,29 @@ from transformers import (
 
 from schemas.emotion import EMOTIONS
 from trainer.job import FitError, line
-from worker import storage
+from worker import hub, storage
 
 
 def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A model with the six labels, from a folder or the hub, and its tokenizer. Raises FitError.
 
-    `commit`: of the hub's model; the newest without it.
+    `commit`: of the hub's model; without it the one that `spec` is pinned to, or the newest.
     """
-    pinned = {"revision": commit or "main", "trust_remote_code": False}
+    name, revision = hub.split(spec)
+    pinned = {"revision": commit or revision or "main", "trust_remote_code": False}
     six = {number: str(name) for number, name in enumerate(EMOTIONS)}
     try:
-        stated = AutoConfig.from_pretrained(spec, **pinned)
+        stated = AutoConfig.from_pretrained(name, **pinned)
         labels = _labels(spec, stated)
         model = AutoModelForSequenceClassification.from_pretrained(
-            spec,
+            name,
             id2label=six,
             label2id={name: number for number, name in six.items()},
             num_labels=len(six),
             dtype=torch.float32,
             **pinned,
         )
-        tokenizer = AutoTokenizer.from_pretrained(spec, **pinned)
+        tokenizer = AutoTokenizer.from_pretrained(name, **pinned)
     except storage.errors(ValueError, RuntimeError, SafetensorError) as error:
         raise FitError(f"{spec} cannot be loaded: {line(error)}") from None
     if labels and labels != list(EMOTIONS):

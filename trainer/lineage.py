@@ -8,7 +8,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Literal
 
-from trainer import dataset, evaluate, hub, stage
+from trainer import dataset, evaluate, stage
 from trainer.evaluate import Evaluation
 from trainer.pseudo_label import FILE as PSEUDO
 from trainer.pseudo_label import pseudo_label
@@ -16,6 +16,7 @@ from trainer.settings import FIT, SELECT, TrainerSettings
 from trainer.sources import NOTHING, Given, Sources
 from trainer.split import split
 from trainer.stage import Done, Numbers
+from worker import hub
 
 LEFT_OUT: Final = "golden_left_out"  # a stage's number: what the firewall kept from it
 
@@ -189,5 +190,5 @@ class Lineage:
 
 def _model(name: str, spec: str) -> dict[str, Path]:
     """A model's folder as an input; a hub id is a setting, and so is its commit."""
-    folder = Path(spec).expanduser()
-    return {name: folder} if folder.is_dir() else {}
+    folder = hub.folder(spec)
+    return {name: folder} if folder else {}

@@ -23,6 +23,7 @@ from trainer import fit as alone
 from trainer.job import FitError, Fitted, Job, read_fitted
 from trainer.launch import JOB
 from trainer.settings import TrainerSettings
+from worker import hub
 from worker.limits import available_cores
 
 PACKAGES: Final = Path(__file__).resolve().parent.parent
@@ -101,5 +102,5 @@ def _held(path: Path, body: bytes) -> Iterator[None]:
 
 def _absolute(spec: str) -> str:
     """A folder's whole path; a hub id as it is."""
-    folder = Path(spec).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else spec
+    folder = hub.folder(spec)
+    return str(folder.resolve()) if folder else spec

@@ -1,6 +1,5 @@
 """Every setting of the trainer: its unit, its default, and how to tune it."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -13,7 +12,6 @@ from worker.storage import without_password
 
 DATA: Final = Path(__file__).resolve().parent.parent / "data"
 # Not the worker's, which wants an owner: a fit may start from bert-base-uncased.
-HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 TAKEN: Final = ("aliases", "withdrawn")  # beside the models in a registry
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -43,8 +41,13 @@ class TrainerSettings(BaseSettings):
     )
 
     # The models.
-    teacher: str = Field("beomi/KcELECTRA-base-v2022", description="a folder or Hugging Face id")
-    student: str = Field("klue/roberta-base", description="a folder or Hugging Face id")
+    teacher: str = Field(
+        "beomi/KcELECTRA-base-v2022",
+        description="a folder or Hugging Face id; @revision pins it",
+    )
+    student: str = Field(
+        "klue/roberta-base", description="a folder or Hugging Face id; @revision pins it"
+    )
     max_length: int = Field(128, ge=4, description="tokens a text in training; more are cut off")
     seed: int = Field(7, ge=0, lt=2**32, description="of every draw")
 
@@ -192,7 +195,9 @@ def _no_table(path: Path) -> str | None:
 
 
 def _no_model(spec: str) -> str | None:
-    known = HUB_ID.fullmatch(spec) or (spec and Path(spec).is_dir())
+    from worker import hub  # noqa: PLC0415  (lazy: brings numpy)
+
+    known = hub.ID.fullmatch(spec) or (spec and hub.folder(spec))
     return None if known else f"{spec or 'nothing'} is no folder, and no Hugging Face id either"
 
 

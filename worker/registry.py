@@ -5,7 +5,6 @@ its `uri` the folder of an immutable version with a `manifest.json`.
 """
 
 import hashlib
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,12 @@ from pydantic import ValidationError
 from schemas import manifest
 from schemas.manifest import ModelManifest
 from schemas.promotion import ModelPromotion
-from worker import storage, whole
+from worker import hub, storage, whole
 from worker.classifier import ModelId, cache_dir
 from worker.config import ModelError
 from worker.engines import first_line
 
-HUB_ID: Final = re.compile(r"[\w.-]+/[\w.-]+")
-HUB_FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
+FILES: Final = ["*.json", "*.safetensors", "vocab.txt", "merges.txt"]  # never pickles or code
 
 
 class FetchError(ModelError):
@@ -41,10 +39,10 @@ def resolve(spec: str, cache: Path | None = None) -> Resolved:
     """Find the model that `spec` names. Raises ModelError with one clear line."""
     if spec.startswith("registry:"):
         return fetch(read_alias(spec), cache)
-    folder = Path(spec).expanduser()
-    if folder.is_dir():
+    folder = hub.folder(spec)
+    if folder:
         return _from_folder(folder)
-    if HUB_ID.fullmatch(spec) and not spec.startswith("."):
+    if hub.ID.fullmatch(spec) and "/" in spec:
         return _from_hub(spec)
     raise ModelError(f"{spec} is no folder, no Hugging Face id and no registry:URL#alias")
 
@@ -139,20 +137,15 @@ def _from_folder(folder: Path) -> Resolved:
 
 
 def _from_hub(spec: str) -> Resolved:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  (lazy: takes a second)
-
-    try:
-        folder = Path(snapshot_download(spec, allow_patterns=HUB_FILES))
-    except storage.errors(ValueError) as error:
-        message = f"{spec} cannot be had from the Hugging Face hub: {first_line(error)}"
-        raise ModelError(message) from error
-    return Resolved(folder, ModelId(spec, folder.name))  # a snapshot's folder is its commit
+    folder = hub.fetch(spec, FILES)
+    name, _ = hub.split(spec)
+    return Resolved(folder, ModelId(name, folder.name))  # a snapshot's folder is its commit
 
 
 def _weights_hash(folder: Path) -> str:
     """Version of a model without a manifest: a hash of what decides its answers."""
     digest = hashlib.sha256()
-    for path in sorted(path for kind in HUB_FILES for path in folder.glob(kind)):
+    for path in sorted(path for kind in FILES for path in folder.glob(kind)):
         digest.update(path.name.encode())
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())

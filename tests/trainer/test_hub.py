@@ -1,6 +1,7 @@
 """Teacher and student from a hub: the recipe's own ids take this way where there is a network."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -22,8 +23,8 @@ from tests import hub
 from tests.hub import Hub
 from tests.worker import tiny
 from trainer import tables
-from trainer.hub import commit
 from trainer.settings import TrainerSettings
+from worker.hub import commit
 
 from .commands import ROOT, environment
 from .conftest import FILLER, chat
@@ -49,6 +50,13 @@ def published(model: PreTrainedModel, folder: Path) -> Path:
     (folder / "model.safetensors").unlink()
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     return folder
+
+
+def published_again(folder: Path, copy: Path) -> Path:
+    """The same model as another commit."""
+    shutil.copytree(folder, copy)
+    (copy / "README.md").write_text("another")
+    return copy
 
 
 @pytest.fixture
@@ -137,6 +145,22 @@ def test_both_are_fitted_from_one_commit_each_and_manifests_say_of_which(
     *_, line = unknown.stderr.splitlines()
     assert line.startswith(f"trainer: {TEACHER} cannot be had from the Hugging Face hub: ")
     assert "Traceback" not in unknown.stderr
+
+
+def test_a_pinned_teacher_stays_when_the_hub_goes_on(
+    there: Hub, theirs: TrainerSettings, tmp_path: Path
+) -> None:
+    there.models[f"{TEACHER}@v1"] = published_again(there.models[TEACHER], tmp_path / "v1")
+    pinned = theirs.model_copy(update={"teacher": f"{TEACHER}@v1"})
+    first = trainer(pinned, there, tmp_path / "cache", "teach")
+    assert first.returncode == 0, first.stderr
+    config = there.models[TEACHER] / "config.json"
+    config.write_text(config.read_text() + " ")
+    again = trainer(pinned, there, tmp_path / "cache", "teach")
+    assert "teach: unchanged, skipped" in again.stdout, again.stderr
+    assert stated(theirs.work, "teach") == [there.commit(f"{TEACHER}@v1")]
+    fetched = {path.split("/")[4] for path in there.asked if "/resolve/" in path}
+    assert fetched == {there.commit(f"{TEACHER}@v1")}
 
 
 def test_a_hub_that_breaks_off_is_one_line(

@@ -157,7 +157,7 @@ def test_a_registry_that_does_not_answer_is_no_wrong_setting(options: TrainerSet
         check(options.model_copy(update={"registry": url}), "registry")
 
 
-@pytest.mark.parametrize("spec", ["klue/roberta-base", "bert-base-uncased"])
+@pytest.mark.parametrize("spec", ["klue/roberta-base", "klue/roberta-base@v1", "bert-base-uncased"])
 def test_a_hub_id_is_no_missing_folder(options: TrainerSettings, spec: str) -> None:
     check(options.model_copy(update={"teacher": spec}), "teacher")
 

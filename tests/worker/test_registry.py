@@ -177,6 +177,28 @@ def test_a_model_is_downloaded_from_a_hub_without_what_is_pickled(
         assert not any(path.endswith("pytorch_model.bin") for path in there.asked)
 
 
+def test_a_hub_id_stays_with_the_revision_that_it_names(tmp_path: Path, tiny_model: Path) -> None:
+    old = shutil.copytree(tiny_model, tmp_path / "old")
+    (old / "README.md").write_text("old")
+    with hub.running(someone__tiny=tiny_model) as there:
+        there.models["someone/tiny@v1"] = old
+        commit = there.commit("someone/tiny@v1")
+        assert commit != there.commit("someone/tiny")
+        for revision in ("v1", commit):
+            done = resolved(f"someone/tiny@{revision}", there.environment(tmp_path / revision))
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.splitlines()[1:] == ["someone/tiny", commit]
+        missing = resolved("someone/tiny@v2", there.environment(tmp_path / "cache"))
+    assert missing.returncode == 1
+    (line,) = missing.stderr.splitlines()
+    assert line.startswith("someone/tiny@v2 cannot be had from the Hugging Face hub: ")
+
+
+def test_a_folder_whose_name_looks_pinned_is_a_folder(tmp_path: Path, tiny_model: Path) -> None:
+    folder = shutil.copytree(tiny_model, tmp_path / "tiny@v1")
+    assert registry.resolve(str(folder)).folder == folder
+
+
 def test_a_proxy_that_refuses_the_hub_is_one_line(tmp_path: Path) -> None:
     with hub.running() as refuses:  # it knows no CONNECT
         through = {"HTTPS_PROXY": refuses.url, "HF_HUB_CACHE": str(tmp_path)}
