@@ -16,7 +16,7 @@ import numpy as np
 from bench import texts
 from bench.classify import Row, Side, alternate, classify_with, ratio
 from bench.tables import machine, table
-from trainer import predict, pseudo_label, tables
+from trainer import labeller, predict, pseudo_label, tables
 from trainer.dataset import Text
 from worker.settings import BUNDLED_MODEL, WorkerSettings
 
@@ -34,7 +34,7 @@ def run(given: list[str], rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
 
         def labelling() -> None:
-            parts = pseudo_label.label(given, classifier, budget, int)
+            parts = labeller.label(given, classifier, budget, int)
             scores = np.concatenate([part for _, part in parts])
             labelled = pseudo_label.rows(rows, scores)
             tables.write(Path(folder) / pseudo_label.FILE, labelled)

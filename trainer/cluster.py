@@ -11,9 +11,8 @@ import ray
 import ray.data
 import ray.exceptions
 
-from trainer import predict
-from trainer.pseudo_label import ClusterError, Labelled, Progress
-from trainer.pseudo_label import label as label_here
+from trainer import labeller, predict
+from trainer.labeller import ClusterError, Labelled, Progress
 from trainer.settings import TrainerSettings
 
 ROWS: Final = 4096  # texts an actor is given at a time
@@ -31,7 +30,7 @@ class Labeller:
         words = batch["text"].tolist()
         found = [
             scores
-            for _, scores in label_here(words, self._classifier, self._budget, lambda _: None)
+            for _, scores in labeller.label(words, self._classifier, self._budget, lambda _: None)
         ]
         return {"place": batch["place"], "scores": np.concatenate(found)}
 

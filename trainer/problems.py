@@ -6,9 +6,9 @@ from typing import Final
 from trainer.broker import CollectError
 from trainer.depot import RegistryError
 from trainer.job import FitError
+from trainer.labeller import ClusterError
 from trainer.leakage import LeakageError
 from trainer.promote import AnnounceError
-from trainer.pseudo_label import ClusterError
 from trainer.stage import StageError
 from trainer.tables import DataError
 

@@ -2,7 +2,7 @@
 
 import io
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Final
@@ -10,26 +10,16 @@ from typing import Any, Final
 import numpy as np
 
 from schemas.emotion import EMOTIONS
-from trainer import predict, stage, tables
+from trainer import labeller, predict, stage, tables
 from trainer.dataset import Text
+from trainer.labeller import ClusterError, Labelled, Progress
 from trainer.scores import Floats, Labels
 from trainer.settings import TrainerSettings
 from trainer.stage import Numbers
-from worker.classifier import Classifier
 from worker.engines import InferenceError
 
 FILE: Final = "pseudo.parquet"
 FAILED: Final = "failed.parquet"  # the ids of texts that the teacher fails on
-MOST_FAILED: Final = 100  # of them: more than that is a broken teacher
-PART: Final = 16_384  # texts a part: at most so many are labelled twice after a kill
-
-
-class ClusterError(Exception):
-    """The Ray cluster cannot be had, or failed: the message, one clear line, says what to do."""
-
-
-Labelled = tuple[Labels, Floats]  # places, (n,), and their probabilities, (n, 6)
-Progress = Callable[[int], object]  # told how many texts were done
 
 
 def pseudo_label(
@@ -95,30 +85,6 @@ def rows(texts: Sequence[Text], probabilities: Floats) -> list[dict[str, Any]]:
     ]
 
 
-def label(
-    words: Sequence[str], classifier: Classifier, budget: int, progress: Progress
-) -> Iterator[Labelled]:
-    """What the classifier says, `PART` texts at a time; NaN of a text that it fails on.
-
-    Raises InferenceError where it fails on more than `MOST_FAILED`.
-    """
-    failures: list[InferenceError] = []
-
-    def failed(error: InferenceError) -> None:
-        failures.append(error)
-        if len(failures) > MOST_FAILED:
-            raise InferenceError(f"{error}; so did {MOST_FAILED} texts before") from error
-
-    for first in range(0, len(words), PART):
-        part = words[first : first + PART]
-        scores = np.full((len(part), len(EMOTIONS)), np.nan)
-        for places, tokens in predict.batches(classifier, part, budget, failed):
-            for who, row in zip(places, predict.run(classifier, tokens, failed), strict=True):
-                scores[who] = row
-            progress(sum(map(len, places)))
-        yield np.arange(first, first + len(part)), scores
-
-
 def _label(
     words: Sequence[str], teacher: Path, options: TrainerSettings, progress: Progress
 ) -> Iterator[Labelled]:
@@ -133,7 +99,7 @@ def _label(
         yield from cluster.label(words, teacher, options, progress)
     else:
         classifier, budget = predict.load(teacher, options.max_length, options.threads)
-        yield from label(words, classifier, budget, progress)
+        yield from labeller.label(words, classifier, budget, progress)
 
 
 def _write(parts: Path, places: Labels, scores: Floats) -> None:

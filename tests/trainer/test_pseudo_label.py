@@ -20,9 +20,9 @@ import trainer
 from schemas.emotion import EMOTIONS
 from tests.worker import tiny
 from tests.worker.fakes import MODEL, FakeEngine, fake_classifier, fake_tokenizer
-from trainer import dataset, predict, pseudo_label, tables
+from trainer import dataset, labeller, predict, pseudo_label, tables
 from trainer.dataset import Pseudo, Text
-from trainer.pseudo_label import ClusterError
+from trainer.labeller import ClusterError
 from trainer.settings import TrainerSettings
 from worker.classifier import Classifier
 from worker.engines import InferenceError, Tokens
@@ -54,7 +54,7 @@ def label(tiny_model: Path, options: TrainerSettings) -> Label:
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several parts of the few texts there are."""
-    monkeypatch.setattr(pseudo_label, "PART", 20)
+    monkeypatch.setattr(labeller, "PART", 20)
 
 
 def test_each_text_gets_what_it_would_get_alone(tiny_model: Path) -> None:
@@ -95,7 +95,7 @@ class Killed(BaseException):
 def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
     tmp_path: Path, label: Label, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_parts = pseudo_label.label
+    in_parts = labeller.label
     labelled: list[int] = []
 
     def killing(*given: Any) -> Iterator[Any]:  # noqa: ANN401
@@ -106,7 +106,7 @@ def test_labelling_that_was_killed_goes_on_and_ends_as_an_undisturbed_one(
                 raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(pseudo_label, "label", killing)
+        patch.setattr(labeller, "label", killing)
         with pytest.raises(Killed):
             label(tmp_path / "killed")
         gone_on = label(tmp_path / "killed")
@@ -153,7 +153,7 @@ def test_a_teacher_that_fails_on_too_many_texts_is_broken(
 ) -> None:
     broken = fake_classifier(FakeEngine(lambda _: nan))
     monkeypatch.setattr(predict, "load", lambda *_: (broken, 64))
-    texts = [Text(f"t{number}", f"w{number}") for number in range(2, 3 + pseudo_label.MOST_FAILED)]
+    texts = [Text(f"t{number}", f"w{number}") for number in range(2, 3 + labeller.MOST_FAILED)]
     with pytest.raises(InferenceError, match=r"NotFinite.* so did 100 texts before"):
         pseudo_label.pseudo_label(texts, tmp_path, tmp_path, options)
     assert not (tmp_path / pseudo_label.FILE).exists()
@@ -292,6 +292,6 @@ def test_labelling_that_was_killed_after_its_end_is_not_done_again(
 ) -> None:
     done = label(tmp_path)
     (tmp_path / "parts.over").mkdir()  # of which a part may be left
-    monkeypatch.delattr(pseudo_label, "label")
+    monkeypatch.delattr(labeller, "label")
     assert label(tmp_path) == done
     assert [path.name for path in tmp_path.glob("p*")] == [pseudo_label.FILE]
