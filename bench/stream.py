@@ -158,7 +158,7 @@ async def rate(
     """Watch `group` from `began` (by default its first commit) until `count` messages are done.
 
     Its committed offsets are what is looked at: that costs next to nothing, and what is committed
-    is published.
+    is published. Raises RuntimeError where nothing can be said.
     """
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
@@ -177,6 +177,8 @@ async def rate(
             if done and not watching:
                 first, began, used = done, perf_counter(), cpu_seconds(child.pid)
                 watching = True
+        if first >= count:
+            raise RuntimeError(f"{group}: all of it was done at the first look; send more messages")
         seconds, used = perf_counter() - began, cpu_seconds(child.pid) - used
         return Work((count - first) / seconds, used * 1e6 / (count - first))
     finally:

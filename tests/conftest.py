@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 import structlog
+from hypothesis import settings
 
 from deploy import broker
 from deploy.kafka import cluster
 from deploy.kafka.cluster import Cluster
+
+settings.register_profile("maum", deadline=None)  # how long an example takes is the machine's say
+settings.load_profile("maum")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,13 @@ from typing import Any, Final
 
 from aiokafka import TopicPartition
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, KafkaTimeoutError, for_code
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.commit import OffsetFetchRequest_v3
 from aiokafka.protocol.types import (
@@ -30,6 +36,7 @@ PAUSE_SECONDS: Final = 0.1
 NOTHING: Final = -1
 # Loading, not available, not the coordinator, and (88) an open transaction's commit is pending.
 PASSING: Final = frozenset({14, 15, 16, 88})
+NO_TOPIC_RIGHT: Final = 29
 NO_GROUP_RIGHT: Final = 30
 
 
@@ -117,6 +124,8 @@ async def committed(client: AIOKafkaClient, group_id: str, partition: TopicParti
             return None if offset == NOTHING else offset
         if code == NO_GROUP_RIGHT:
             raise GroupAuthorizationFailedError(group_id)
+        if code == NO_TOPIC_RIGHT:
+            raise TopicAuthorizationFailedError(partition.topic)
         if code not in PASSING:
             raise for_code(code)
         if monotonic() > deadline:

@@ -5,6 +5,7 @@ from time import monotonic
 from typing import Final
 
 import structlog
+from aiokafka import TopicPartition
 from aiokafka.errors import KafkaError
 
 from worker.consumer import Source
@@ -24,6 +25,7 @@ class Housekeeping:
         self._source = source
         self._lanes = lanes
         self._metrics = metrics
+        self._silent: set[TopicPartition] = set()  # do not tell where their logs end
 
     async def run(self) -> None:
         """Go on until cancelled."""
@@ -48,14 +50,19 @@ class Housekeeping:
             log.warning("Kafka does not answer; waiting for it", error=type(error).__name__)
             return
         self.reachable_at = monotonic()
-        for partition in asked:
-            end, lane = ends.get(partition), self._lanes.get(partition)
-            if end is None:
-                log.warning(
-                    "a partition does not tell where its log ends; has it a leader?",
-                    topic=partition.topic,
-                    partition=partition.partition,
-                )
-            elif lane is not None and lane.committed is not None:
+        self._mention(set(asked) - set(ends))
+        for partition, end in ends.items():
+            lane = self._lanes.get(partition)
+            if lane is not None and lane.committed is not None:
                 lag = max(0, end - lane.committed)
                 self._metrics.lag.labels(partition.topic, partition.partition).set(lag)
+
+    def _mention(self, silent: set[TopicPartition]) -> None:
+        """Say once of a partition that it tells nothing, however long that lasts."""
+        for partition in sorted(silent - self._silent):
+            log.warning(
+                "a partition does not tell where its log ends; has it a leader?",
+                topic=partition.topic,
+                partition=partition.partition,
+            )
+        self._silent = silent

@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, errors
+from aiokafka import AIOKafkaConsumer, TopicPartition, errors
 
 from worker.settings import KafkaSettings, SettingsError
 
@@ -147,6 +147,11 @@ def line(error: BaseException) -> str:
 
 
 def _name(error: BaseException) -> str:
-    """The topics, group or id that `error` is about; aiokafka gives a name, or a set of them."""
+    """The topics, group or id that `error` is about; aiokafka gives a name, or a set of them.
+
+    Of a partition it is the topic, which is what a right is granted on.
+    """
     about = error.args[0] if error.args else ""
+    if isinstance(about, TopicPartition):
+        return str(about.topic)
     return ", ".join(sorted(about)) if isinstance(about, set) else str(about)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ from tests.chaos.scene import SESSION_MS, Scene
 
 ROLES: Final[tuple[Role, ...]] = ("leader", "group", "transaction", "controller")
 BEYOND_SESSION: Final = SESSION_MS / 1000 + 3
+WAITING_SECONDS: Final = 20.0  # more, until each has said that Kafka keeps it waiting
 HANGS: Final = 9.0  # seconds at most that a frozen broker does
 Faults = Callable[[Scene], Awaitable[None]]
 Kind = Literal["mixed", "poison", "transactional", "compacted", "sentences"]
@@ -223,9 +225,16 @@ async def two_of_three(scene: Scene) -> None:
     for node in nodes:
         await asyncio.to_thread(node.kill)
     await scene.pause(12)
-    silent = [each.name for each in scene.alive if sum(map(each.says, lines)) <= before[each.name]]
-    if silent:
-        scene.problems.append(f"{', '.join(silent)} did not say that it waits for Kafka")
+
+    def silent() -> list[str]:
+        return [
+            each.name for each in scene.alive if sum(map(each.says, lines)) <= before[each.name]
+        ]
+
+    with suppress(TimeoutError):
+        await scene.until(lambda: not silent(), "", WAITING_SECONDS)
+    if silent():
+        scene.problems.append(f"{', '.join(silent())} did not say that it waits for Kafka")
     for node in nodes:
         node.start()
     await scene.brokers.answered()
@@ -379,7 +388,7 @@ EXACTLY_ONCE: Final = (
         stuck,
         workers=2,
         seconds=20,
-        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 12.0},
+        sabotage={"at": "engine", "nth": 20, "do": "sleep", "seconds": 20.0},
     ),
     Cell(
         "workers: a transaction outlives its timeout",

@@ -36,7 +36,8 @@ ROOT: Final = Path(__file__).parents[2]
 SESSION_MS: Final = 6000  # the shortest that Apache Kafka allows by default
 READY_SECONDS: Final = 60.0
 EXIT_SECONDS: Final = 30.0
-LEFT_SECONDS: Final = 5.0
+LEFT_SECONDS: Final = 15.0
+TAKEN_SECONDS: Final = 30.0
 MOVED_SECONDS: Final = 15.0
 
 
@@ -188,7 +189,7 @@ class Scene:
 
     @asynccontextmanager
     async def replaced(self, copier: Copier) -> AsyncIterator[None]:
-        """By the end of the block the others must have taken its partitions over."""
+        """Soon after the block the others must have taken its partitions over."""
         others = [each for each in self.alive if each is not copier]
 
         def taken() -> int:
@@ -196,6 +197,8 @@ class Scene:
 
         before = taken()
         yield
+        with suppress(TimeoutError):
+            await self.until(lambda: taken() > before, "", TAKEN_SECONDS)
         if taken() == before:
             self.problems.append(f"nobody took over from {copier.name}: nothing is proven")
 

@@ -147,7 +147,7 @@ def test_a_paused_broker_accepts_and_does_not_answer(embedded_broker: EmbeddedBr
     assert answers(embedded_broker.bootstrap_servers)
     assert not process.answers(embedded_broker.port)
     embedded_broker.resume()
-    assert process.answers(embedded_broker.port)
+    assert eventually(lambda: process.answers(embedded_broker.port))
 
 
 def test_a_paused_broker_stops_in_order(embedded_broker: EmbeddedBroker) -> None:

@@ -1,10 +1,12 @@
 """The cluster's listeners that ask for a login, and rights for whoever comes by them."""
 
+import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import product
+from typing import Final, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.protocol.admin import CreateAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DescribeAclsRequest
 
 from deploy.kafka.cluster import Cluster as Brokers
 from deploy.kafka.node import PASSWORD
@@ -14,6 +16,7 @@ READ, WRITE, DESCRIBE = 3, 4, 8  # operations
 LITERAL, PREFIXED = 3, 4
 ALLOW = 3
 USER = "worker"
+SPREAD_SECONDS: Final = 10.0
 
 
 class Right(NamedTuple):
@@ -36,8 +39,21 @@ async def allow(servers: str, rights: Sequence[Right]) -> None:
             )
             answer = await client.send(client.get_random_node(), request)
             assert not answer.creation_responses[0][0], answer
+        for right, broker in product(rights, client.cluster.brokers()):
+            async with asyncio.timeout(SPREAD_SECONDS):
+                while not await _knows(client, broker.nodeId, right):  # noqa: ASYNC110  (brokers hear of it one by one)
+                    await asyncio.sleep(0.05)
     finally:
         await client.close()
+
+
+async def _knows(client: AIOKafkaClient, node: int, right: Right) -> bool:
+    asked = DescribeAclsRequest(
+        right.kind, right.name, right.pattern, f"User:{USER}", "*", right.operation, ALLOW
+    )
+    answer = await client.send(node, asked)
+    assert not answer.error_code, answer
+    return bool(answer.resources)
 
 
 def secured(brokers: Brokers) -> dict[str, str]:

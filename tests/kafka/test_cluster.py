@@ -12,7 +12,7 @@ from aiokafka import AIOKafkaProducer
 from tests.kafka import verifier
 from tests.kafka.harness import Cluster
 
-pytestmark = pytest.mark.apache
+pytestmark = [pytest.mark.apache, pytest.mark.timeout(900)]  # it starts and stops brokers twice
 
 ROOT: Final = Path(__file__).parents[2]
 

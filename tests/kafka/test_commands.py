@@ -107,7 +107,8 @@ async def test_sigterm_finishes_what_is_in_flight_and_exits_0_at_once(
         process.send_signal(signal.SIGTERM)
         _, told = await asyncio.to_thread(process.communicate, None, 20)
         assert process.returncode == 0, told
-        assert monotonic() - started < 4
+        assert monotonic() - started < settings.drain_seconds / 2
+    assert "left to the next owner" not in told
     assert "Traceback" not in told
     async with cluster.worker(settings):  # the rest
         await verifier.settled(cluster.servers, settings)
@@ -124,7 +125,7 @@ async def test_a_device_that_hangs_does_not_hold_up_the_end(
     await cluster.create(settings, 1)
     await cluster.produce(settings.input_topic, [Input(chat(number)) for number in range(9)])
     environment |= {
-        "WORKER_DRAIN_SECONDS": "2",
+        "WORKER_DRAIN_SECONDS": "10",
         "CHAOS": '{"at": "engine", "nth": 1, "do": "sleep", "seconds": 60}',
     }
     log = tmp_path / "log"
@@ -158,7 +159,7 @@ def test_without_a_broker_it_tries_again_is_not_ready_and_exits_1(
     port = free_port()
     environment |= {
         "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
-        "WORKER_START_SECONDS": "2",
+        "WORKER_START_SECONDS": "10",
         "WORKER_ADMIN_PORT": str(port),
     }
     with running(environment) as process:
@@ -170,7 +171,7 @@ def test_without_a_broker_it_tries_again_is_not_ready_and_exits_1(
     assert status == 503
     assert process.returncode == 1
     assert "trying again" in told
-    assert "did not answer for 2 s" in told
+    assert "did not answer for 10 s" in told
     assert "Traceback" not in told
 
 

@@ -42,10 +42,14 @@ def messages(count: int, start: int = 0, partitions: int = 4) -> list[Input]:
     ]
 
 
-async def stream(cluster: Cluster, topic: str, rounds: int) -> None:
-    for number in range(rounds):
-        await cluster.produce(topic, messages(40, start=40 * number))
+async def stream(cluster: Cluster, topic: str, enough: asyncio.Event) -> int:
+    """Send until it is enough; how many messages that were."""
+    sent = 0
+    while not enough.is_set():
+        await cluster.produce(topic, messages(40, start=sent))
+        sent += 40
         await asyncio.sleep(0.03)
+    return sent
 
 
 async def test_a_worker_joins_and_leaves_while_messages_stream(cluster: Cluster) -> None:
@@ -53,18 +57,20 @@ async def test_a_worker_joins_and_leaves_while_messages_stream(cluster: Cluster)
     await cluster.create(settings, 4)
     async with cluster.worker(settings, FakeEngine(0.001)) as first:
         await first.ready()
-        streaming = asyncio.create_task(stream(cluster, settings.input_topic, 60))
+        enough = asyncio.Event()
+        streaming = asyncio.create_task(stream(cluster, settings.input_topic, enough))
         async with cluster.worker(settings, FakeEngine(0.001)) as second:
             await second.ready()
             before = second.count("event")
             await eventually(lambda: second.count("event") >= before + 50, second.task)
             await second.stop()
-        await streaming
+        enough.set()
+        sent = await streaming
         await verifier.settled(cluster.servers, settings)
-        assert first.count("event") + second.count("event") == 2400
+        assert first.count("event") + second.count("event") == sent
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
-    assert report.counts["event"] == 2400
+    assert report.counts["event"] == sent
 
 
 async def test_with_at_least_once_a_worker_joins_and_leaves_between_messages(
@@ -125,7 +131,7 @@ async def evict(cluster: Cluster, group: str) -> None:
 async def test_a_killed_process_leaves_nothing_half_done(cluster: Cluster) -> None:
     settings = cluster.settings(commit_records=20)
     await cluster.create(settings, 4)
-    await cluster.produce(settings.input_topic, messages(3000))
+    await cluster.produce(settings.input_topic, messages(10_000))
     environment = {
         **os.environ,
         **cluster.environment(settings),
@@ -139,7 +145,7 @@ async def test_a_killed_process_leaves_nothing_half_done(cluster: Cluster) -> No
         stdout=subprocess.DEVNULL,
     )
     try:
-        deadline = monotonic() + 20
+        deadline = monotonic() + 60
         done: dict[int, int] = {}
         while sum(done.values()) < 300:
             assert monotonic() < deadline
@@ -152,13 +158,13 @@ async def test_a_killed_process_leaves_nothing_half_done(cluster: Cluster) -> No
     finally:
         child.kill()
         child.wait()
-    assert sum(done.values()) < 2500, "killed too late to prove anything"
+    assert sum(done.values()) < 9000, "killed too late to prove anything"
     await evict(cluster, settings.group_id)
     async with cluster.worker(settings):
         await verifier.settled(cluster.servers, settings)
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
-    assert report.counts["event"] == 3000
+    assert report.counts["event"] == 10_000
 
 
 async def test_who_opens_a_partition_fences_its_former_owner(cluster: Cluster) -> None:
@@ -362,7 +368,7 @@ async def test_a_stop_while_texts_are_tokenized_finishes_them(
         await entered.wait()
         started = monotonic()
         await worker.stop()
-        assert monotonic() - started < 3
+        assert monotonic() - started < settings.drain_seconds / 2
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
     assert report.counts["event"] == 1
@@ -375,7 +381,7 @@ async def test_a_stop_before_the_group_is_joined_is_heeded(cluster: Cluster) -> 
         await asyncio.sleep(0)
         started = monotonic()
         await worker.stop()
-        assert monotonic() - started < 3
+        assert monotonic() - started < settings.drain_seconds / 2
 
 
 async def test_a_rebalance_under_backpressure_does_not_flood_the_queue(

@@ -14,8 +14,9 @@ from typing import Any, Final, NamedTuple
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, for_code
 from aiokafka.partitioner import DefaultPartitioner
+from aiokafka.protocol.commit import OffsetFetchRequest
 
 from schemas.deadletter import Reason
 from schemas.emotion import EmotionEvent
@@ -27,6 +28,8 @@ Place = tuple[int, int]  # partition and offset of an input record
 Expect = Callable[[Any], Reason | None]
 DLQ_HEADERS = ["dlq.reason", "dlq.error", "dlq.topic", "dlq.partition", "dlq.offset", "dlq.worker"]
 READ_SECONDS = 60.0
+COORDINATOR_SECONDS = 10.0
+PASSING: Final = frozenset({14, 15, 16})  # loading, not available, not the coordinator
 SETTLE_SECONDS = 5.0  # for the markers of what was just committed
 LOST: Final = "lost: no event, no dead letter"
 
@@ -96,15 +99,32 @@ async def ends(servers: str, topic: str, isolation: str = "read_uncommitted") ->
 
 
 async def committed(servers: str, group: str, topic: str) -> dict[int, int]:
-    """The group's committed offset of each partition of `topic`."""
+    """The group's committed offset of each partition of `topic`. Raises KafkaError.
+
+    aiokafka's own `list_consumer_group_offsets` takes the answer of a node that is no coordinator
+    (any more, or yet) for none committed.
+    """
+    deadline = monotonic() + COORDINATOR_SECONDS
     admin = AIOKafkaAdminClient(bootstrap_servers=servers)
     await admin.start()
     try:
-        offsets = await admin.list_consumer_group_offsets(group)
+        while True:
+            node = await admin.find_coordinator(group)
+            answer = await admin._send_request(OffsetFetchRequest(group, None), node)
+            codes = {answer.error_code, *(code for _, rows in answer.topics for *_, code in rows)}
+            wrong = codes - {0}
+            if not wrong:
+                break
+            if not wrong <= PASSING or monotonic() > deadline:
+                raise for_code(min(wrong))(f"the group's offsets cannot be read: {wrong}")
+            await asyncio.sleep(0.1)
     finally:
         await admin.close()
     return {
-        place.partition: found.offset for place, found in offsets.items() if place.topic == topic
+        partition: offset
+        for name, rows in answer.topics
+        if name == topic
+        for partition, offset, *_ in rows
     }
 
 

@@ -112,6 +112,7 @@ def stated(work: Path, stage: str) -> list[object]:
     return [each["settings"]["commit"] for each in manifests]
 
 
+@pytest.mark.timeout(1200)  # five trainers one after another
 def test_both_are_fitted_from_one_commit_each_and_manifests_say_of_which(
     there: Hub, theirs: TrainerSettings, tmp_path: Path
 ) -> None:

@@ -61,22 +61,26 @@ def test_kafka_gone_in_the_middle_is_one_line_and_nothing_is_lost(
     embedded.start()
     try:
         topic = Topic(embedded.bootstrap_servers, options)
-        topic.options = topic.options.model_copy(update={"kafka_seconds": 2.0})
         topic.create()
         topic.send([sample(number) for number in range(10)])
-        drain = records._drain
+        drain, gone = records._drain, list[str]()
 
         async def frozen(*given: Any) -> Any:  # noqa: ANN401
+            gone.append(go)
             getattr(embedded, go)()
             return await drain(*given)
 
+        patient = topic.options
         with monkeypatch.context() as patch:
             patch.setattr(records, "_drain", frozen)
             patch.setattr(records, "QUIET_SECONDS", 0.2)
+            topic.options = patient.model_copy(update={"kafka_seconds": 4.0})
             with pytest.raises(CollectError, match="nothing was consumed") as caught:
                 topic.collect()
         assert "\n" not in str(caught.value)
+        assert gone == [go]
         getattr(embedded, come)()
+        topic.options = patient
         assert len(ids(topic.snapshot())) == 10
     finally:
         embedded.stop()

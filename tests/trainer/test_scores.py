@@ -19,7 +19,6 @@ def arrays(drawn: Pairs) -> tuple[scores.Labels, scores.Labels]:
 
 
 @given(pairs)
-@settings(deadline=None)
 def test_the_table_is_what_scikit_learn_says(drawn: Pairs) -> None:
     labels, predictions = arrays(drawn)
     found = scores.score(labels, predictions)
@@ -35,7 +34,7 @@ def test_the_table_is_what_scikit_learn_says(drawn: Pairs) -> None:
 
 
 @given(pairs)
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 def test_a_resample_has_as_many_of_each_class_as_the_set(drawn: Pairs) -> None:
     labels, predictions = arrays(drawn)
     weights = scores.resample(labels, 50, seed=1)

@@ -5,6 +5,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -84,7 +85,8 @@ class Topic:
                 await admin.close()
 
         asyncio.run(delete())
-        self.make(self.options.review_topic, 2)
+        while not self.make(self.options.review_topic, 2):  # a broker that has not heard of it
+            sleep(0.1)
         nothing = {0: (0, 0), 1: (0, 0)}  # Apache Kafka does that by itself
         asyncio.run(backlog.commit(self.connection, self.options, nothing))
 
@@ -100,10 +102,12 @@ class Topic:
         finally:
             await admin.close()
 
-    def make(self, name: str, partitions: int) -> None:
+    def make(self, name: str, partitions: int) -> bool:
+        """Whether it was not there."""
         every = 0  # as many copies as the cluster allows
         made = [topics.Topic(name, partitions, {})]
-        asyncio.run(topics.create(self.connection, made, every))
+        [(_, made_now)] = asyncio.run(topics.create(self.connection, made, every))
+        return made_now
 
     def send(self, values: Sequence[bytes | None], *, abort: bool = False) -> None:
         """In one transaction, as the worker does: its marker is a gap in the offsets."""

@@ -5,7 +5,12 @@ from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
-from aiokafka.errors import GroupAuthorizationFailedError, KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+)
 
 from worker import committed as module
 from worker.committed import OffsetFetchRequest_v7, StableOffsetFetch, committed
@@ -77,6 +82,7 @@ async def test_an_error_that_stays_is_not_nothing() -> None:
     ("answer", "error"),
     [
         (new(-1, whole=30), GroupAuthorizationFailedError),
+        (new(-1, code=29), TopicAuthorizationFailedError),
         (new(-1, code=3), KafkaError),
         (old(-1, whole=30), GroupAuthorizationFailedError),
         (SimpleNamespace(error_code=0, topics=[]), KafkaError),

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from aiokafka import errors
+from aiokafka import TopicPartition, errors
 from pydantic import SecretStr
 
 from worker import kafka
@@ -32,10 +32,18 @@ def test_what_no_retry_mends_is_one_line_with_advice(error: errors.KafkaError, a
     assert "\n" not in kafka.line(error)
 
 
-def test_partitions_that_lack_the_same_grant_say_the_same_line() -> None:
-    ids = ["maum-worker.t.0", "maum-worker.t.1"]
-    refused = [errors.TransactionalIdAuthorizationFailed(name) for name in ids]
-    assert len({kafka.line(error) for error in refused}) == 1
+@pytest.mark.parametrize(
+    ("kind", "about"),
+    [
+        (errors.TransactionalIdAuthorizationFailed, ["maum-worker.t.0", "maum-worker.t.1"]),
+        (errors.TopicAuthorizationFailedError, [TopicPartition("t", 0), TopicPartition("t", 1)]),
+        (errors.TopicAuthorizationFailedError, ["t", {"t"}, TopicPartition("t", 1)]),
+    ],
+)
+def test_partitions_that_lack_the_same_grant_say_the_same_line(
+    kind: type[errors.KafkaError], about: list[object]
+) -> None:
+    assert len({kafka.line(kind(each)) for each in about}) == 1
 
 
 def test_an_error_without_advice_is_named_once() -> None:

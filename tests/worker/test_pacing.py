@@ -27,21 +27,30 @@ def asked(
     return pacing._paced(fetcher, "assignment", 1, "request")
 
 
+class Clock:
+    """The loop's, which stands still but for pauses."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 100.0
+        self.pauses: list[float] = []
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.now)
+        monkeypatch.setattr(asyncio, "sleep", self.sleep)
+
+    async def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
 async def test_after_answers_that_held_nothing_there_are_longer_and_longer_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    clock = asyncio.get_running_loop().time
-    fetcher, pauses = Fetcher(), []
+    clock, fetcher = Clock(monkeypatch), Fetcher()
     for _ in range(6):
-        began = clock()
         assert await asked(monkeypatch, fetcher, found=False) is False
-        pauses.append(clock() - began)
-    shortest = [pacing.SHORTEST * times for times in (1, 1, 2, 4, 8, 8)]
-    assert all(pause >= least for pause, least in zip(pauses, shortest, strict=True))
+    assert clock.pauses == [pytest.approx(pacing.SHORTEST * times) for times in (1, 1, 2, 4, 8, 8)]
     assert await asked(monkeypatch, fetcher, found=True) is True
-    began = clock()
     await asked(monkeypatch, fetcher, found=False)
-    assert clock() - began < pacing.SHORT
+    assert clock.pauses[6:] == [pytest.approx(pacing.SHORTEST)]
 
 
 @pytest.mark.parametrize(
@@ -51,16 +60,10 @@ async def test_after_answers_that_held_nothing_there_are_longer_and_longer_pause
 async def test_a_longer_silence_makes_longer_pauses_but_only_a_small_part_of_itself(
     silence: float, pause: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fetcher = Fetcher()
-    slept: list[float] = []
-
-    async def sleep(seconds: float) -> None:
-        slept.append(seconds)
-
-    monkeypatch.setattr(asyncio, "sleep", sleep)
-    fetcher.maum_heard = asyncio.get_running_loop().time() - silence
+    clock, fetcher = Clock(monkeypatch), Fetcher()
+    fetcher.maum_heard = clock.now - silence
     await asked(monkeypatch, fetcher, found=False)
-    assert slept == [pytest.approx(pause, rel=0.1)]
+    assert clock.pauses == [pytest.approx(pause)]
 
 
 async def test_after_records_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
