@@ -217,8 +217,13 @@ async def coordinator_at_commit(scene: Scene) -> None:
 
 async def two_of_three(scene: Scene) -> None:
     await scene.pause(2, 4)
-    # The broker that is left answers for the partitions it leads, but takes no results for them.
-    lines = ("Kafka does not answer", "Kafka keeps us waiting")
+    # The broker that is left answers for the partitions it leads, but takes no results for them:
+    # who has none to send tells of the partitions that the others led.
+    lines = (
+        "Kafka does not answer",
+        "Kafka keeps us waiting",
+        "a partition does not tell where its log ends",
+    )
     before = {each.name: sum(map(each.says, lines)) for each in scene.alive}
     nodes = scene.random.sample(list(scene.brokers.nodes.values()), 2)
     scene.note("kill two nodes of three")
