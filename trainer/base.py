@@ -23,6 +23,8 @@ def load(spec: str, commit: str | None = None) -> tuple[PreTrainedModel, PreTrai
     `commit`: of the hub's model; without it the one that `spec` is pinned to, or the newest.
     """
     name, revision = hub.split(spec)
+    if revision and hub.folder(name):  # `from_pretrained` would take that, of whatever revision
+        raise FitError(f"{spec}: there is a folder {name} here; start elsewhere, or name that")
     pinned = {"revision": commit or revision or "main", "trust_remote_code": False}
     six = {number: str(name) for number, name in enumerate(EMOTIONS)}
     try:

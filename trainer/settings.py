@@ -43,10 +43,10 @@ class TrainerSettings(BaseSettings):
     # The models.
     teacher: str = Field(
         "beomi/KcELECTRA-base-v2022",
-        description="a folder or Hugging Face id; @revision pins it",
+        description="a folder or Hugging Face id; @commit pins it",
     )
     student: str = Field(
-        "klue/roberta-base", description="a folder or Hugging Face id; @revision pins it"
+        "klue/roberta-base", description="a folder or Hugging Face id; @commit pins it"
     )
     max_length: int = Field(128, ge=4, description="tokens a text in training; more are cut off")
     seed: int = Field(7, ge=0, lt=2**32, description="of every draw")

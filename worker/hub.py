@@ -1,7 +1,7 @@
-"""Models of the Hugging Face hub, by `owner/name`, or `owner/name@revision` to stay with one.
+"""Models of the Hugging Face hub, by `owner/name`, or `owner/name@revision`.
 
-A revision is a commit, a tag or a branch; without one it is the newest commit. A folder of the same
-name comes first.
+A commit stays what it is; a tag or a branch, and the newest commit without either, is asked for
+again at each start and run. A folder of the same name comes first.
 """
 
 import re
@@ -17,14 +17,17 @@ ID: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?(@[A-Za-z0-9][\w./-]*)?")
 
 def folder(spec: str) -> Path | None:
     """The folder that `spec` names, if it names one."""
-    path = Path(spec).expanduser()
+    try:
+        path = Path(spec).expanduser()
+    except RuntimeError:  # of a user that there is not
+        return None
     return path if path.is_dir() else None
 
 
 def split(spec: str) -> tuple[str, str | None]:
-    """The id, and the revision that it is pinned to, if any; a folder's path stays whole."""
-    if folder(spec):
-        return spec, None
+    """The id, and the revision of it, if one is named; of a folder its path."""
+    if found := folder(spec):
+        return str(found), None
     name, _, revision = spec.partition("@")
     return name, revision or None
 

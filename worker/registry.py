@@ -42,7 +42,7 @@ def resolve(spec: str, cache: Path | None = None) -> Resolved:
     folder = hub.folder(spec)
     if folder:
         return _from_folder(folder)
-    if hub.ID.fullmatch(spec) and "/" in spec:
+    if hub.ID.fullmatch(spec) and "/" in hub.split(spec)[0]:
         return _from_hub(spec)
     raise ModelError(f"{spec} is no folder, no Hugging Face id and no registry:URL#alias")
 

@@ -99,7 +99,7 @@ class WorkerSettings(BaseSettings):
     model: str = Field(
         str(BUNDLED_MODEL),
         min_length=1,
-        description="a folder, a Hugging Face id (@revision pins it), or registry:URL#alias",
+        description="a folder, a Hugging Face id (@commit pins it), or registry:URL#alias",
     )
     model_poll_seconds: float = Field(
         30.0,

@@ -368,7 +368,7 @@ async def test_a_stop_while_texts_are_tokenized_finishes_them(
         await entered.wait()
         started = monotonic()
         await worker.stop()
-        assert monotonic() - started < settings.drain_seconds / 2
+        assert monotonic() - started < 5  # less than a session, and than what draining may take
     report = await verifier.verify(cluster.servers, settings)
     assert report.problems == []
     assert report.counts["event"] == 1
@@ -381,7 +381,7 @@ async def test_a_stop_before_the_group_is_joined_is_heeded(cluster: Cluster) -> 
         await asyncio.sleep(0)
         started = monotonic()
         await worker.stop()
-        assert monotonic() - started < settings.drain_seconds / 2
+        assert monotonic() - started < 5  # less than a session, and than what draining may take
 
 
 async def test_a_rebalance_under_backpressure_does_not_flood_the_queue(

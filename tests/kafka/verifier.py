@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, for_code
+from aiokafka.errors import BrokerResponseError, KafkaError, for_code
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.commit import OffsetFetchRequest
 
@@ -109,17 +109,22 @@ async def committed(servers: str, group: str, topic: str) -> dict[int, int]:
     await admin.start()
     try:
         while True:
-            node = await admin.find_coordinator(group)
-            answer = await admin._send_request(OffsetFetchRequest(group, None), node)
-            codes = {answer.error_code, *(code for _, rows in answer.topics for *_, code in rows)}
-            wrong = codes - {0}
-            if not wrong:
-                break
-            if not wrong <= PASSING or monotonic() > deadline:
-                raise for_code(min(wrong))(f"the group's offsets cannot be read: {wrong}")
+            try:
+                return await _offsets(admin, group, topic)
+            except BrokerResponseError as error:
+                if error.errno not in PASSING or monotonic() > deadline:
+                    raise
             await asyncio.sleep(0.1)
     finally:
         await admin.close()
+
+
+async def _offsets(admin: AIOKafkaAdminClient, group: str, topic: str) -> dict[int, int]:
+    node = await admin.find_coordinator(group)
+    answer = await admin._send_request(OffsetFetchRequest(group, None), node)
+    for code in (answer.error_code, *(code for _, rows in answer.topics for *_, code in rows)):
+        if code:
+            raise for_code(code)(f"the offsets of {group} cannot be read")
     return {
         partition: offset
         for name, rows in answer.topics

@@ -22,7 +22,8 @@ from transformers import (
 from tests import hub
 from tests.hub import Hub
 from tests.worker import tiny
-from trainer import tables
+from trainer import base, tables
+from trainer.job import FitError
 from trainer.settings import TrainerSettings
 from worker.hub import commit
 
@@ -173,6 +174,24 @@ def test_a_hub_that_breaks_off_is_one_line(
     *_, line = done.stderr.splitlines()
     assert line.startswith(f"trainer: {TEACHER} cannot be loaded: ")
     assert "Traceback" not in done.stderr
+
+
+def test_a_folder_is_not_taken_for_a_revision_of_its_name(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "someone/tiny")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FitError, match="there is a folder someone/tiny here"):
+        base.load("someone/tiny@v1")
+
+
+def test_a_folder_at_home_is_found(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(tiny_model, tmp_path / "tiny")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    model, _ = base.load("~/tiny")
+    assert model.config.num_labels == 6
 
 
 def test_a_folder_has_no_commit(tiny_model: Path) -> None:

@@ -108,7 +108,9 @@ def test_a_folder_without_one_has_the_version_of_its_files(tmp_path: Path, name:
     assert registry.resolve(str(folder)).model.version != first.version
 
 
-@pytest.mark.parametrize("name", ["nowhere", "./no/where", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["nowhere", "nowhere@refs/pr/1", "./no/where", "a/b/c", "~nobody-of-this-name/x"]
+)
 def test_what_is_no_model_is_refused(name: str) -> None:
     with pytest.raises(ModelError, match="is no folder"):
         registry.resolve(name)
