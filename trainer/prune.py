@@ -13,6 +13,7 @@ from trainer import history, stage
 from trainer.history import Run
 from trainer.lineage import Say
 from trainer.settings import TrainerSettings
+from worker import hub
 
 STAGES: Final = ("teach", "finetune", "publish")  # each leaves a model
 REMOVED: Final = ".removed-"  # and the folder's name, while it is removed: a kill may leave it
@@ -41,12 +42,13 @@ def _old(options: TrainerSettings) -> list[Path]:
     if not 0 < options.keep_runs < len(runs) or not all(run.used for run in recent):
         return []  # runs of versions before this one did not state it
     used = {options.work / name for run in recent for name in run.used}
-    starts = {Path(spec).expanduser().resolve() for spec in (options.teacher, options.student)}
+    starts = filter(None, map(hub.folder, (options.teacher, options.student)))
+    held = {folder.resolve() for folder in starts}
     return [
         folder
         for name in STAGES
         for folder in sorted((options.work / name).glob("*"))
-        if folder not in used and _is_ours(folder) and not _holds(folder, starts)
+        if folder not in used and _is_ours(folder) and not _holds(folder, held)
     ]
 
 
